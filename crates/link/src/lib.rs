@@ -1,0 +1,2 @@
+//! Links, addresses, routes and rules of a network namespace over rtnetlink.
+#![forbid(unsafe_code)]

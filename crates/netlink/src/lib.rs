@@ -1,0 +1,2 @@
+//! One netlink request, one acknowledgement: framing and attributes over neli's socket.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! A network namespace that lives as file descriptors.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Frames to pcap or pcapng, readable after any failure.
+#![forbid(unsafe_code)]

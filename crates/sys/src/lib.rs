@@ -1,0 +1,2 @@
+//! The kernel calls that need unsafe code, each behind a safe function.
+
