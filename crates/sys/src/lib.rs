@@ -1,2 +1,18 @@
-//! The kernel calls that need unsafe code, each behind a safe function.
+//! The kernel calls that need `unsafe`, each behind a safe function.
+//!
+//! rustix covers most of what nsntrace asks of the kernel. What is here is the rest: fork, signal masks and signalfd,
+//! the options of packet sockets, and the memory of their ring. No other crate of nsntrace contains `unsafe`.
 
+mod descriptors;
+mod netns;
+mod packet;
+mod process;
+mod ring;
+mod signals;
+
+pub use descriptors::close_all_but;
+pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
+pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
+pub use process::{Fork, exit_now, fork};
+pub use ring::{Block, Geometry, Ring};
+pub use signals::{Received, SignalFd, SignalMask};

@@ -1,0 +1,171 @@
+//! The memory of a packet socket's receive ring, shared with the kernel block by block.
+//!
+//! # Theory of operation
+//! The mapping is a row of blocks of equal size. A block belongs to the kernel until it sets `TP_STATUS_USER` in the block's header,
+//! because the block is full or `retire_timeout_ms` old; then it is ours until we store `TP_STATUS_KERNEL`. [`Block`] is that loan:
+//! taken by [`Ring::retired`], given back on drop. The block that the kernel still fills can only be copied
+//! ([`Ring::copy_filling`]), and only when nothing can be received any more.
+//!
+//! # Kernel interface
+//! `PACKET_RX_RING` with `struct tpacket_req3`, mmap(2).
+//!
+//! # References
+//! Documentation/networking/packet_mmap.rst; net/packet/af_packet.c; include/uapi/linux/if_packet.h.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The size of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// `tp_block_size`: bytes in a block, a multiple of the page size and of `FRAME_BYTES`.
+    pub block_bytes: usize,
+    /// `tp_block_nr`: blocks in the ring.
+    pub block_count: usize,
+    /// `tp_retire_blk_tov`: milliseconds after which a block that holds a packet is ours though not full.
+    pub retire_timeout_ms: u32,
+}
+
+impl Geometry {
+    pub(crate) fn request(self) -> io::Result<libc::tpacket_req3> {
+        let narrow = |n: usize| u32::try_from(n).map_err(|_wide| io::Error::from_raw_os_error(libc::EINVAL));
+        Ok(libc::tpacket_req3 {
+            tp_block_size: narrow(self.block_bytes)?,
+            tp_block_nr: narrow(self.block_count)?,
+            tp_frame_size: narrow(FRAME_BYTES)?,
+            tp_frame_nr: narrow(self.block_bytes / FRAME_BYTES * self.block_count)?,
+            tp_retire_blk_tov: self.retire_timeout_ms,
+            tp_sizeof_priv: 0,
+            tp_feature_req_word: 0,
+        })
+    }
+}
+
+/// A mapped receive ring.
+#[derive(Debug)]
+pub struct Ring {
+    start: NonNull<u8>,
+    geometry: Geometry,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is reached through `&mut self` or a `Block` alone.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    pub(crate) fn map(socket: BorrowedFd<'_>, geometry: Geometry) -> io::Result<Self> {
+        let bytes = geometry.block_bytes * geometry.block_count;
+        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        // SAFETY: the kernel picks the place, so no existing mapping is replaced; `Ring` alone knows the address.
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags, socket, 0)?
+        };
+        let start = NonNull::new(start.cast()).expect("mmap never places a mapping at address 0 unasked");
+        Ok(Self { start, geometry })
+    }
+
+    /// The geometry that the ring was made with.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Borrows block `index` from the kernel, if the kernel has given it out.
+    ///
+    /// # Panics
+    /// When `index` is not below `block_count`.
+    pub fn retired(&mut self, index: usize) -> Option<Block<'_>> {
+        let block = Block {
+            start: self.block(index),
+            bytes: self.geometry.block_bytes,
+            ring: std::marker::PhantomData,
+        };
+        // Acquire: pairs with smp_wmb() before the status store in prb_flush_block() (net/packet/af_packet.c), so
+        // that all of the block's contents are seen once its status is.
+        let is_ours = block.status().load(Ordering::Acquire) & TP_STATUS_USER != 0;
+        if is_ours {
+            Some(block)
+        } else {
+            // Not on loan, so not to be given back.
+            std::mem::forget(block);
+            None
+        }
+    }
+
+    /// Copies what the kernel has filled of block `index`, header included, without taking the block.
+    ///
+    /// The copy is exact only when nothing can be received any more, as after all links of the namespace were taken down: that
+    /// request waits for every receiver still at work (`synchronize_net()` in `dev_close_many()`, net/core/dev.c).
+    /// Copied at another time the last frames may be half written.
+    ///
+    /// # Panics
+    /// When `index` is not below `block_count`.
+    pub fn copy_filling(&mut self, index: usize) -> Vec<u8> {
+        std::sync::atomic::fence(Ordering::Acquire);
+        let block = self.block(index);
+        // SAFETY: `blk_len` is an aligned 32-bit field within the block; volatile, as the kernel may close the block now.
+        let filled = unsafe { block.add(BLK_LEN).cast::<u32>().read_volatile() };
+        let len = usize::try_from(filled).unwrap_or(usize::MAX).min(self.geometry.block_bytes);
+        let mut copy = vec![0_u8; len];
+        // SAFETY: `len` bytes from `block` on are inside the live mapping, and the copy is memory of its own. The kernel
+        // may still store the block's status word (its retire timer), which no reader of the copy looks at.
+        unsafe { std::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_mut_ptr(), len) };
+        copy
+    }
+
+    fn block(&self, index: usize) -> NonNull<u8> {
+        assert!(index < self.geometry.block_count, "a block of the ring");
+        // SAFETY: the offset stays inside the mapping, which is `block_count * block_bytes` long.
+        unsafe { self.start.add(index * self.geometry.block_bytes) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let bytes = self.geometry.block_bytes * self.geometry.block_count;
+        // SAFETY: exactly what was mapped, and every `Block` borrows the ring, so none is left. A failure would leave the
+        // mapping until the process ends, which is harmless.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
+    }
+}
+
+/// A block on loan from the kernel until it is dropped.
+#[derive(Debug)]
+pub struct Block<'ring> {
+    start: NonNull<u8>,
+    bytes: usize,
+    ring: std::marker::PhantomData<&'ring mut Ring>,
+}
+
+impl Block<'_> {
+    /// The whole block, `struct tpacket_block_desc` first.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `Ring::retired` loaded TP_STATUS_USER of this block of the live mapping with Acquire. Until `drop` stores
+        // TP_STATUS_KERNEL the kernel does not write to it, and the slice borrows `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    fn status(&self) -> &AtomicU32 {
+        // SAFETY: `block_status` is an aligned 32-bit field of the block's header, inside the live mapping, which both the
+        // kernel and we access as a whole word.
+        unsafe { AtomicU32::from_ptr(self.start.add(BLOCK_STATUS).as_ptr().cast()) }
+    }
+}
+
+impl Drop for Block<'_> {
+    fn drop(&mut self) {
+        // Release: all our reads come before the kernel's next writes, which wait to see this status.
+        self.status().store(TP_STATUS_KERNEL, Ordering::Release);
+    }
+}
+
+/// `tp_frame_size`: a formality of `TPACKET_V3`, whose frames have the length that they need.
+const FRAME_BYTES: usize = 2048;
+/// Offset of `hdr.bh1.block_status` in `struct tpacket_block_desc`.
+const BLOCK_STATUS: usize = 8;
+/// Offset of `hdr.bh1.blk_len`.
+const BLK_LEN: usize = 20;
+const TP_STATUS_KERNEL: u32 = 0;
+const TP_STATUS_USER: u32 = 1;
