@@ -1,0 +1,127 @@
+//! A socket that listens: what the kernel announces to multicast groups.
+//!
+//! # Theory of operation
+//! The kernel drops announcements that do not fit into the socket's buffer and says so once with `ENOBUFS`. A
+//! listener then knows only that it knows nothing, and has to look for itself.
+//!
+//! This socket is rustix's and not neli's: a listener is waited on, neli's socket lends out no
+//! [`BorrowedFd`], and without requests there is nothing of neli's to miss.
+//!
+//! # Kernel interface
+//! `socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK)`, `bind()` with `nl_groups`,
+//! `recv(MSG_TRUNC)`, poll.
+//!
+//! # References
+//! netlink(7); `netlink_overrun()` in net/netlink/af_netlink.c.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, recv,
+        socket_with,
+    },
+};
+
+use crate::{Message, Messages, SocketError};
+
+/// A non-blocking socket that hears some groups of `NETLINK_ROUTE`.
+#[derive(Debug)]
+pub struct Subscription {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What became of the announcements since the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Every one was shown.
+    Everything,
+    /// Some were lost: nothing that was learned from announcements can be relied upon.
+    NotEverything,
+}
+
+impl Subscription {
+    /// Listens to `groups`, numbers of `RTNLGRP_*` from 1 to 32, in the network namespace of the calling
+    /// thread.
+    ///
+    /// # Errors
+    /// [`SocketError::Open`]: `EMFILE` or `ENFILE` where there are no descriptors left.
+    ///
+    /// # Panics
+    /// Where a group is not from 1 to 32; later ones do not fit into an address.
+    pub fn open(groups: &[u32]) -> Result<Self, SocketError> {
+        let mask = groups.iter().fold(0, |mask, group| {
+            assert!((1..=32).contains(group), "group {group} does not fit into nl_groups");
+            mask | 1 << (group - 1)
+        });
+        let open = || -> Result<OwnedFd, Errno> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            // No protocol is protocol 0, and that is NETLINK_ROUTE.
+            let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+            bind(&socket, &SocketAddrNetlink::new(0, mask))?;
+            Ok(socket)
+        };
+        match open() {
+            Ok(socket) => Ok(Self { socket, buffer: vec![0; BUFFER_BYTES] }),
+            Err(errno) => Err(SocketError::Open { family: "NETLINK_ROUTE", source: errno.into() }),
+        }
+    }
+
+    /// Shows `on_message` each announcement that waits, and returns when there is none left. Never blocks.
+    ///
+    /// # Errors
+    /// [`SocketError::Receive`] or [`SocketError::Malformed`]; a loss is no error, but
+    /// [`Heard::NotEverything`].
+    pub fn drain(&mut self, mut on_message: impl FnMut(Message<'_>)) -> Result<Heard, SocketError> {
+        let mut heard = Heard::Everything;
+        loop {
+            match recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
+                Ok((_, len)) if len > self.buffer.len() => heard = Heard::NotEverything,
+                Ok((_, len)) => {
+                    for message in Messages::new(&self.buffer[..len]) {
+                        on_message(message?);
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(heard),
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS) => heard = Heard::NotEverything,
+                Err(errno) => return Err(SocketError::Receive(io::Error::from(errno))),
+            }
+        }
+    }
+}
+
+/// For poll: readable where an announcement waits or was lost.
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Room for one announcement; the longest are about links.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_announced_is_nothing_heard() {
+        // RTNLGRP_PHONET_ROUTE: no phone is near.
+        let mut subscription = Subscription::open(&[22]).unwrap();
+        let mut count = 0;
+        assert_eq!(subscription.drain(|_| count += 1).unwrap(), Heard::Everything);
+        assert_eq!(count, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "group 33 does not fit")]
+    fn a_group_beyond_the_mask_is_a_mistake_of_ours() {
+        let _ = Subscription::open(&[1, 33]);
+    }
+}
