@@ -1,2 +1,15 @@
-//! A network namespace that lives as file descriptors.
+//! A network namespace that lives as a file descriptor.
+//!
+//! [`Netns::create`] makes one in a thread that opens there what must be born inside (a socket belongs for ever to the
+//! namespace it was opened in) and ends. [`Netns::enter`] is for the program to be traced, [`Netns::members`] finds who is inside, and
+//! [`Name`] shows the namespace to `ip netns`.
 #![forbid(unsafe_code)]
+
+mod error;
+mod name;
+mod namespace;
+mod settings;
+
+pub use error::NetnsError;
+pub use name::Name;
+pub use namespace::{Netns, current_id};

@@ -1,0 +1,39 @@
+//! Why something about a network namespace failed.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why something about a network namespace failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetnsError {
+    /// unshare(2) refused: `EPERM` without `CAP_SYS_ADMIN`, `ENOSPC` at `user.max_net_namespaces`.
+    #[error("cannot make a network namespace")]
+    Unshare(#[source] io::Error),
+    /// The thread that makes the namespace could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// procfs is not mounted, or shows another kernel's processes.
+    #[error("cannot open {}", path.display())]
+    Proc {
+        /// The file of procfs.
+        path: PathBuf,
+        /// Why it could not be opened.
+        #[source]
+        source: io::Error,
+    },
+    /// setns(2) refused: `EPERM` without `CAP_SYS_ADMIN`.
+    #[error("cannot enter the network namespace")]
+    Enter(#[source] io::Error),
+    /// The namespace could not be shown under a name.
+    #[error("cannot {step} {}", path.display())]
+    Name {
+        /// What was tried.
+        step: &'static str,
+        /// The name's path.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
