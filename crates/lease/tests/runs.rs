@@ -44,7 +44,7 @@ fn another_scope_keeps_the_base() {
 
 #[track_caller]
 fn check_untrusted(fixture: &Fixture, expected: &str) {
-    let error = RunDir::open(&fixture.base(), SCOPE).unwrap_err();
+    let error = RunDir::open(&fixture.base(), SCOPE).expect_err("it cannot be trusted");
     assert!(matches!(error, LeaseError::Untrusted { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains(expected), "{text}");

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: a directory of their own, and runs that can be killed.
 #![expect(dead_code, reason = "each test binary uses a part")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
 use std::fs;
@@ -123,7 +124,7 @@ pub(crate) fn helper() {
     presence.note(&format!("netns-name nsntrace-{}", std::process::id())).unwrap();
     let lease = Lease::acquire(&dir, KEY, "1").unwrap();
     assert_eq!(lease.original(), "0");
-    writeln!(io::stdout(), "leased").unwrap();
+    io::stdout().write_all(b"leased\n").unwrap();
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(fs::read_to_string(settings.join(KEY)).unwrap(), "1\n", "changed while it was leased");
 }
@@ -133,7 +134,7 @@ pub(crate) fn helper() {
 pub(crate) fn is_privileged(has_it: bool, what: &str) -> bool {
     if !has_it {
         assert!(env::var("NSNTRACE_TEST").as_deref() != Ok("strict"), "{what} is not permitted");
-        writeln!(io::stderr(), "skipped: {what} is not permitted").unwrap();
+        io::stderr().write_all(format!("skipped: {what} is not permitted\n").as_bytes()).unwrap();
     }
     has_it
 }
