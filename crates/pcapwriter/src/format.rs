@@ -1,0 +1,89 @@
+//! What a capture file says about itself: its format, its section and interfaces, its closing counts.
+
+use std::path::Path;
+
+/// The longest captured part of a packet that libpcap and Wireshark read, in bytes.
+///
+/// `MAXIMUM_SNAPLEN` in libpcap's pcap-int.h; `WTAP_MAX_PACKET_SIZE_STANDARD` in Wireshark's wiretap/wtap.h.
+pub const MAX_SNAPLEN: u32 = 262_144;
+
+/// The file formats that can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Classic pcap with nanoseconds, draft-ietf-opsawg-pcap.
+    Pcap,
+    /// pcapng, draft-ietf-opsawg-pcapng: interfaces, directions and counts are in the file.
+    PcapNg,
+}
+
+impl Format {
+    /// The format that a file name asks for: pcapng when it ends in `.pcapng`, else pcap.
+    pub fn of_path(path: &Path) -> Self {
+        let is_pcapng = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".pcapng"));
+        if is_pcapng { Self::PcapNg } else { Self::Pcap }
+    }
+}
+
+/// What the head of a file says. Classic pcap has room for the snapshot length only.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    /// The operating system, as `uname -sr` says it.
+    pub os: &'a str,
+    /// The program that writes, with its version.
+    pub application: &'a str,
+    /// The machine, as `uname -m` says it.
+    pub hardware: Option<&'a str>,
+    /// For whoever opens the file.
+    pub comment: Option<&'a str>,
+    /// The capture filter, in the language of pcap-filter(7).
+    pub filter: Option<&'a str>,
+    /// What is captured of a packet at most, in bytes: one for all interfaces, since libpcap refuses files with two.
+    pub snaplen: u32,
+    /// Where packets come from; [`Packet::interface`](crate::Packet::interface) is an index of this.
+    pub interfaces: &'a [Interface<'a>],
+}
+
+/// An Ethernet interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Interface<'a> {
+    /// Its name in its network namespace.
+    pub name: &'a str,
+    /// What it is to the user.
+    pub description: &'a str,
+}
+
+/// The counts at the end of a pcapng file, for all its interfaces together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    /// Packets that passed the filter, dropped ones included: `tp_packets` of packet(7), summed up.
+    pub received: u64,
+    /// Packets of these that the kernel had no room for: `tp_drops`, summed up.
+    pub dropped_by_kernel: u64,
+    /// When the capture began, in nanoseconds since the epoch.
+    pub started_ns: u64,
+    /// When it ended, in nanoseconds since the epoch.
+    pub ended_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Format) {
+        assert_eq!(Format::of_path(Path::new(path)), expected, "{path}");
+    }
+
+    #[test]
+    fn the_name_chooses_the_format() {
+        check("a.pcapng", Format::PcapNg);
+        check("dir/a.b.pcapng", Format::PcapNg);
+        check(".pcapng", Format::PcapNg);
+        check("a.pcap", Format::Pcap);
+        check("a", Format::Pcap);
+        check("dir.pcapng/a", Format::Pcap);
+        check("a.pcapng.gz", Format::Pcap);
+        check("-", Format::Pcap);
+        check("", Format::Pcap);
+    }
+}

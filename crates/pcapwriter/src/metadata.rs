@@ -1,0 +1,171 @@
+//! Everything in a file that is not a packet: the heads of both formats, and pcapng's closing statistics.
+//!
+//! Written by the pcap-file crate, into memory.
+//!
+//! # References
+//! draft-ietf-opsawg-pcap section 4; draft-ietf-opsawg-pcapng sections 4.1 (section header), 4.2 (interface description)
+//! and 4.6 (interface statistics).
+
+use std::borrow::Cow;
+use std::mem;
+use std::time::Duration;
+
+use pcap_file::pcap::{PcapHeader, PcapTsResolution};
+use pcap_file::pcapng::PcapNgWriter;
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
+};
+use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
+use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::{DataLink, Endianness};
+
+use crate::error::WriterError;
+use crate::format::{Format, Interface, MAX_SNAPLEN, Section, Statistics};
+
+/// The bytes that a file begins with, and what its end will need of them.
+///
+/// # Errors
+/// What `section` says does not fit in the format.
+pub(crate) fn head(format: Format, section: &Section<'_>) -> Result<(Vec<u8>, Tail), WriterError> {
+    check(section)?;
+    match format {
+        Format::Pcap => Ok((pcap_head(section.snaplen), Tail(None))),
+        Format::PcapNg => Ok(pcapng_head(section)),
+    }
+}
+
+/// Writes the end of a file.
+#[derive(Default)]
+pub(crate) struct Tail(Option<PcapNgWriter<Vec<u8>>>);
+
+impl Tail {
+    /// The bytes that a file ends with. Classic pcap has none.
+    pub(crate) fn bytes(&mut self, statistics: &Statistics, written: u64) -> Vec<u8> {
+        let Some(blocks) = &mut self.0 else { return Vec::new() };
+        for block in statistics_blocks(blocks.interfaces().len(), statistics, written) {
+            blocks.write_pcapng_block(block).expect(VALID);
+        }
+        mem::take(blocks.get_mut())
+    }
+}
+
+fn check(section: &Section<'_>) -> Result<(), WriterError> {
+    if section.interfaces.is_empty() {
+        return Err(WriterError::NoInterface);
+    }
+    if !(1..=MAX_SNAPLEN).contains(&section.snaplen) {
+        return Err(WriterError::Snaplen { snaplen: section.snaplen });
+    }
+    check_text("operating system", section.os)?;
+    check_text("application", section.application)?;
+    check_text("hardware", section.hardware.unwrap_or_default())?;
+    check_text("comment", section.comment.unwrap_or_default())?;
+    check_text("filter", section.filter.unwrap_or_default())?;
+    section.interfaces.iter().try_for_each(|interface| {
+        check_text("interface name", interface.name)?;
+        check_text("interface description", interface.description)
+    })
+}
+
+fn check_text(field: &'static str, text: &str) -> Result<(), WriterError> {
+    let length = text.len();
+    // The filter has one byte before its text.
+    if length < usize::from(u16::MAX) { Ok(()) } else { Err(WriterError::TextTooLong { field, length }) }
+}
+
+fn pcap_head(snaplen: u32) -> Vec<u8> {
+    let header = PcapHeader {
+        version_major: 2,
+        version_minor: 4,
+        ts_correction: 0,
+        ts_accuracy: 0,
+        snaplen,
+        datalink: DataLink::ETHERNET,
+        ts_resolution: PcapTsResolution::NanoSecond,
+        endianness: Endianness::native(),
+    };
+    let mut bytes = Vec::new();
+    header.write_to(&mut bytes).expect("a vector takes everything");
+    bytes
+}
+
+fn pcapng_head(section: &Section<'_>) -> (Vec<u8>, Tail) {
+    let mut blocks = PcapNgWriter::with_section_header(Vec::new(), section_header(section)).expect(VALID);
+    for interface in section.interfaces {
+        blocks.write_pcapng_block(interface_description(interface, section)).expect(VALID);
+    }
+    let bytes = mem::take(blocks.get_mut());
+    (bytes, Tail(Some(blocks)))
+}
+
+fn section_header<'a>(section: &Section<'a>) -> SectionHeaderBlock<'a> {
+    let comment = section.comment.map(|text| SectionHeaderOption::Common(CommonOption::Comment(text.into())));
+    let hardware = section.hardware.map(|text| SectionHeaderOption::Hardware(text.into()));
+    let os = SectionHeaderOption::OS(section.os.into());
+    let application = SectionHeaderOption::UserApplication(section.application.into());
+    SectionHeaderBlock {
+        // The default of pcap-file's block is big endian.
+        endianness: Endianness::native(),
+        major_version: 1,
+        minor_version: 0,
+        // Unknown: packets are still to come.
+        section_length: -1,
+        options: [comment, hardware, Some(os), Some(application)].into_iter().flatten().collect(),
+    }
+}
+
+fn interface_description<'a>(
+    interface: &Interface<'a>,
+    section: &Section<'a>,
+) -> InterfaceDescriptionBlock<'a> {
+    let mut options = vec![
+        InterfaceDescriptionOption::IfName(interface.name.into()),
+        InterfaceDescriptionOption::IfDescription(interface.description.into()),
+        InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
+    ];
+    options.extend(section.filter.map(|text| InterfaceDescriptionOption::IfFilter(filter_option(text))));
+    InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: section.snaplen, options }
+}
+
+/// `if_filter` begins with a byte that tells its language; 0 is text for libpcap.
+fn filter_option(text: &str) -> Cow<'static, [u8]> {
+    [&[0], text.as_bytes()].concat().into()
+}
+
+/// One block for each interface. The kernel counts for the whole ring, so the first interface has the counts of all.
+fn statistics_blocks(
+    interface_count: usize,
+    statistics: &Statistics,
+    written: u64,
+) -> impl Iterator<Item = InterfaceStatisticsBlock<'static>> {
+    let started = Duration::from_nanos(statistics.started_ns);
+    let ended = Duration::from_nanos(statistics.ended_ns);
+    let mut counts = counts(interface_count, statistics, written);
+    (0..).take(interface_count).map(move |interface_id| {
+        let mut options = mem::take(&mut counts);
+        options.push(InterfaceStatisticsOption::IsbStartTime(started));
+        options.push(InterfaceStatisticsOption::IsbEndTime(ended));
+        InterfaceStatisticsBlock { interface_id, timestamp: ended, options }
+    })
+}
+
+fn counts(
+    interface_count: usize,
+    statistics: &Statistics,
+    written: u64,
+) -> Vec<InterfaceStatisticsOption<'static>> {
+    let mut options = vec![
+        InterfaceStatisticsOption::IsbIfRecv(statistics.received),
+        InterfaceStatisticsOption::IsbOsDrop(statistics.dropped_by_kernel),
+        InterfaceStatisticsOption::IsbUsrDeliv(written),
+    ];
+    if interface_count > 1 {
+        let comment = CommonOption::Comment(COUNTS_OF_ALL.into());
+        options.push(InterfaceStatisticsOption::Common(comment));
+    }
+    options
+}
+
+const COUNTS_OF_ALL: &str = "The kernel counts for all interfaces together; this block has the sums.";
+const VALID: &str = "lengths were checked, the interface exists, and a vector takes everything";
