@@ -103,6 +103,13 @@ impl Batch {
     }
 }
 
+/// Attributes alone, for values that embed them in a layout of their own, as `RTA_MULTIPATH` does.
+pub fn attributes(fill: impl FnOnce(&mut AttributeWriter<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    fill(&mut AttributeWriter { bytes: &mut bytes });
+    bytes
+}
+
 /// Appends attributes to a message, or inside of another attribute.
 #[derive(Debug)]
 pub struct AttributeWriter<'a> {

@@ -33,7 +33,7 @@ mod socket;
 mod subscription;
 
 pub use attributes::{Attribute, Attributes};
-pub use batch::{AttributeWriter, Batch};
+pub use batch::{AttributeWriter, Batch, attributes};
 pub use error::{Refusal, RequestError, SocketError};
 pub use message::{Malformed, Message, Messages};
 pub use socket::{Family, Socket};
