@@ -50,7 +50,9 @@ impl<'block> Frame<'block> {
         match &self.vlan {
             Some(tag) if self.bytes.len() >= ETHERNET_ADDRESSES => {
                 let (addresses, rest) = self.bytes.split_at(ETHERNET_ADDRESSES);
-                [addresses, tag, rest]
+                // The tag must not make a record longer than any reader takes.
+                let room = MAX_SNAPLEN - ETHERNET_ADDRESSES - tag.len();
+                [addresses, tag, &rest[..rest.len().min(room)]]
             }
             _ => [self.bytes, &[], &[]],
         }
@@ -163,6 +165,8 @@ const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
 /// include/uapi/linux/if_ether.h.
 const ETH_P_8021Q: u16 = 0x8100;
+/// Longer records make tcpdump and tshark refuse a file.
+pub const MAX_SNAPLEN: usize = 262_144;
 /// Destination and source address, `2 * ETH_ALEN`.
 const ETHERNET_ADDRESSES: usize = 12;
 

@@ -1,8 +1,9 @@
 //! A ring that is running: opened in the namespace, read from outside of it, drained at the end.
 //!
 //! # Theory of operation
-//! The filter is attached and locked before the ring exists, the ring exists before bind, and bind is what starts reception:
-//! no packet slips in early, none is missed once [`Tap::start`] has returned. Blocks come back in the order of their numbers. At
+//! A socket receives nothing before bind: so the ring, for which the kernel needs long, can be made while there is not even a
+//! link to receive from. Then the filter is attached and locked, and bind starts reception: no packet slips in early,
+//! none is missed once [`IdleRing::start`] has returned. Blocks come back in the order of their numbers. At
 //! the end nobody waits for the retire timer: links are taken down by the caller, which waits for all receivers still at work, and then
 //! the block that the kernel was filling is read as it stands.
 //!
@@ -20,26 +21,11 @@ use crate::block::{Frame, Frames};
 use crate::error::CaptureError;
 use crate::program::each_packet_once;
 
-/// How a capture is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Bytes kept of each packet.
-    pub snaplen: u32,
-    /// Size and retire timeout of the ring.
-    pub ring: Geometry,
-}
-
-impl Settings {
-    /// Bytes kept of each packet when nobody says otherwise: longer records make tcpdump and tshark refuse a file.
-    pub const SNAPLEN: u32 = 262_144;
-
-    /// 16 blocks of 1 MiB, whole packets.
-    ///
-    /// A longer retire timeout means fewer wake-ups, a shorter one that a reader of a pipe sees packets sooner.
-    pub fn with_retire_timeout_ms(retire_timeout_ms: u32) -> Self {
-        let ring = Geometry { block_bytes: 1 << 20, block_count: 16, retire_timeout_ms };
-        Self { snaplen: Self::SNAPLEN, ring }
-    }
+/// 16 blocks of 1 MiB, given out when full or `retire_timeout_ms` old.
+///
+/// A longer time-out means fewer wake-ups, a shorter one that a reader of a pipe sees packets sooner.
+pub fn ring_geometry(retire_timeout_ms: u32) -> Geometry {
+    Geometry { block_bytes: 1 << 20, block_count: 16, retire_timeout_ms }
 }
 
 /// Packet counts since the start.
@@ -64,17 +50,36 @@ impl Tap {
         PacketSocket::open().map(Self).map_err(CaptureError::Open)
     }
 
-    /// Starts to receive from every link of the namespace, present and future. Waits 8 to 16 ms for the kernel.
+    /// Makes the ring. Waits 8 to 16 ms for the kernel.
     ///
     /// # Errors
-    /// [`CaptureError::Filter`], [`CaptureError::Ring`] (`ENOMEM`), [`CaptureError::Bind`].
-    pub fn start(self, settings: &Settings) -> Result<Capture, CaptureError> {
+    /// [`CaptureError::Ring`]: `ENOMEM`, or `EINVAL` for a geometry that the kernel refuses.
+    pub fn make_ring(self, geometry: Geometry) -> Result<IdleRing, CaptureError> {
         let Self(socket) = self;
-        socket.lock_filter(&each_packet_once(settings.snaplen)).map_err(CaptureError::Filter)?;
-        let mebibytes = (settings.ring.block_bytes * settings.ring.block_count) >> 20;
-        let ring = socket.ring(settings.ring).map_err(|source| CaptureError::Ring { mebibytes, source })?;
+        let mebibytes = (geometry.block_bytes * geometry.block_count) >> 20;
+        let ring = socket.ring(geometry).map_err(|source| CaptureError::Ring { mebibytes, source })?;
+        Ok(IdleRing { ring, socket })
+    }
+}
+
+/// A ring that receives nothing yet.
+#[derive(Debug)]
+pub struct IdleRing {
+    // Before the socket: the mapping goes first.
+    ring: Ring,
+    socket: PacketSocket,
+}
+
+impl IdleRing {
+    /// Starts to receive from loopback and from the link `ifindex` of the namespace, up to `snaplen` bytes of a packet.
+    ///
+    /// # Errors
+    /// [`CaptureError::Filter`], [`CaptureError::Bind`].
+    pub fn start(self, ifindex: u32, snaplen: u32) -> Result<Capture, CaptureError> {
+        let Self { ring, socket } = self;
+        socket.lock_filter(&each_packet_once(ifindex, snaplen)).map_err(CaptureError::Filter)?;
         socket.bind_all().map_err(CaptureError::Bind)?;
-        Ok(Capture { socket, ring, next: 0, sequence: FIRST_SEQUENCE, statistics: Statistics::default() })
+        Ok(Capture { ring, socket, next: 0, sequence: FIRST_SEQUENCE, statistics: Statistics::default() })
     }
 }
 

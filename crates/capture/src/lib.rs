@@ -1,7 +1,7 @@
 //! Every frame of a network namespace, read from a `TPACKET_V3` ring.
 //!
-//! [`Tap`] is a packet socket opened inside the namespace; [`Capture`] is the running ring, which any thread of any namespace
-//! may read. [`Frame`] is one record of it, parsed by safe code that checks every length.
+//! [`Tap`] is a packet socket opened inside the namespace; [`IdleRing`] has its memory; [`Capture`] is running, and any thread of any
+//! namespace may read it. [`Frame`] is one record of it, parsed by safe code that checks every length.
 #![forbid(unsafe_code)]
 
 mod block;
@@ -9,6 +9,6 @@ mod capture;
 mod error;
 mod program;
 
-pub use block::{Direction, Frame, Frames, VlanTag};
-pub use capture::{Capture, Settings, Statistics, Tap};
+pub use block::{Direction, Frame, Frames, MAX_SNAPLEN, VlanTag};
+pub use capture::{Capture, IdleRing, Statistics, Tap, ring_geometry};
 pub use error::CaptureError;

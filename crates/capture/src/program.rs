@@ -8,11 +8,14 @@
 
 use nsntrace_sys::Insn;
 
-/// Accepts up to `snaplen` bytes of every packet, loopback packets once.
-pub(crate) fn each_packet_once(snaplen: u32) -> Vec<Insn> {
+/// Accepts up to `snaplen` bytes of every packet of the link `ifindex` and of loopback, loopback packets once.
+///
+/// Links that the program makes itself are not its way out: their packets leave by `ifindex` in the end, and may not be Ethernet.
+pub(crate) fn each_packet_once(ifindex: u32, snaplen: u32) -> Vec<Insn> {
     vec![
         insn(LD_W_ABS, 0, 0, SKF_AD_IFINDEX),
-        insn(JEQ_K, 0, 2, LOOPBACK_IFINDEX), // Another link: accept.
+        insn(JEQ_K, 3, 0, ifindex), // to the accepting end
+        insn(JEQ_K, 0, 3, LOOPBACK_IFINDEX),
         insn(LD_W_ABS, 0, 0, SKF_AD_PKTTYPE),
         insn(JEQ_K, 0, 1, PACKET_OUTGOING),
         insn(RET_K, 0, 0, snaplen),

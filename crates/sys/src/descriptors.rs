@@ -1,48 +1,58 @@
 //! Letting go of inherited descriptors.
 //!
 //! # Kernel interface
-//! `close_range` (Linux 5.9), else `close` on what `/proc/self/fd` lists.
+//! close(2) on what `/proc/self/fd` listed at the start.
 
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 
-/// Closes every descriptor of this process but `kept` and the three standard ones.
+/// The descriptors besides the three standard ones that this process was started with: somebody else's pipes and files.
 ///
-/// A process that outlives what the shell waits for must not hold other people's pipes open: their readers would wait.
-///
-/// To be called right after `fork`, in the child, before anything else is opened: values of the parent that
-/// own descriptors not listed in `kept` must have been forgotten or never be dropped.
-pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
-    kept.sort_unstable();
-    let mut first = FIRST_AFTER_STDERR;
-    for fd in kept.into_iter().filter(|&fd| fd >= FIRST_AFTER_STDERR) {
-        if fd > first {
-            close_range(first, fd - 1);
+/// The program gets them, as if run alone. A process of ours that outlives what the shell waits for must not keep
+/// them: whoever reads such a pipe would wait for us.
+#[derive(Debug)]
+pub struct Inherited(Vec<RawFd>);
+
+impl Inherited {
+    /// Lists them. To be called first of all in `main`: what is opened later is not inherited.
+    pub fn at_start() -> Self {
+        let Ok(listing) = fs::read_dir("/proc/self/fd") else { return Self(Vec::new()) };
+        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        let open: Vec<RawFd> = listing.flatten().filter_map(number).collect();
+        // The listing's own descriptor is closed by now, and what takes its number later is ours.
+        Self(open.into_iter().filter(|&fd| fd > libc::STDERR_FILENO && is_open(fd)).collect())
+    }
+
+    /// Closes them in this process, for good.
+    pub fn close(self) {
+        for fd in self.0 {
+            // SAFETY: the descriptor came from before `main`, so no Rust value owns it; `self` is consumed, so that it
+            // is closed once.
+            unsafe { libc::close(fd) };
         }
-        first = fd + 1;
-    }
-    close_range(first, RawFd::MAX);
-}
-
-const FIRST_AFTER_STDERR: RawFd = 3;
-
-fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: a plain system call on integers. The caller of `close_all_but` promised that nobody in this process
-    // still owns what is closed, so no descriptor number is pulled from under a live owner.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if done != 0 {
-        close_listed(first, last);
     }
 }
 
-/// What `close_range` does, for kernels before 5.9.
-fn close_listed(first: RawFd, last: RawFd) {
-    let Ok(listing) = fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<RawFd> =
-        listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| (first..=last).contains(fd)) {
-        // SAFETY: as above; closing the listing's own descriptor, gone by now, fails with EBADF and does nothing.
-        unsafe { libc::close(fd) };
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer and changes nothing.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{IntoRawFd as _, OwnedFd};
+
+    #[test]
+    fn what_was_open_is_listed_and_closed() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let writer = OwnedFd::from(writer).into_raw_fd();
+        let inherited = Inherited::at_start();
+        assert!(inherited.0.contains(&writer));
+        assert!(inherited.0.iter().all(|&fd| fd > 2));
+        Inherited(vec![writer]).close();
+        // The other end of a pipe whose writer is gone is at its end.
+        let mut reader = std::fs::File::from(OwnedFd::from(reader));
+        assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
     }
 }

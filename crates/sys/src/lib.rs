@@ -10,9 +10,9 @@ mod process;
 mod ring;
 mod signals;
 
-pub use descriptors::close_all_but;
+pub use descriptors::Inherited;
 pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork};
 pub use ring::{Block, Geometry, Ring};
-pub use signals::{Received, SignalFd, SignalMask};
+pub use signals::{Received, SignalFd, SignalMask, die_by};

@@ -84,6 +84,21 @@ impl AsFd for SignalFd {
     }
 }
 
+/// Ends this process by `signal`, as if nobody had blocked, ignored or handled it. Returns only if that is not its default.
+pub fn die_by(signal: i32) {
+    // SAFETY: `SIG_DFL` is a valid disposition for any signal; a number out of range is refused with EINVAL.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set; sigaddset refuses a number out of range; the old mask is not asked for.
+    // raise sends to this thread, which has just unblocked the signal.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}
+
 fn set_of(signals: &[Signal]) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the whole set and cannot fail on valid memory.
