@@ -1,3 +1,43 @@
-//! The project's tasks.
+//! The project's tasks: `cargo xtask TASK`.
 #![forbid(unsafe_code)]
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the words of a task are its output")]
+
+mod bench;
+mod dist;
+mod process;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use process::Result;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result {
+    match words {
+        ["test"] => test::run(),
+        ["tidy"] => tidy::run(),
+        ["dist"] => dist::run().map(drop),
+        ["bench", rest @ ..] => bench::run(rest),
+        _ => Err(USAGE.into()),
+    }
+}
+
+const USAGE: &str = "usage: cargo xtask TASK
+  test                    everything that must hold, from formatting to the static binary; needs root
+  tidy                    the rules of the house that clippy does not know
+  dist                    static binaries, in target/dist
+  bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root";

@@ -1,0 +1,16 @@
+# Each task is `cargo xtask TASK`; this file only makes them short to type.
+
+test:
+    cargo xtask test
+
+bench:
+    cargo xtask bench start
+
+dist:
+    cargo xtask dist
+
+tidy:
+    cargo xtask tidy
+
+ci:
+    cargo xtask test

@@ -1,0 +1,41 @@
+//! `bench`: how long things take, beside others that do the same, in the same minute on the same machine.
+
+mod contenders;
+mod lab;
+mod sample;
+mod start;
+
+use std::path::Path;
+
+use crate::process::Result;
+
+/// `bench start [--runs N]`; `bench inside` is the same again in the namespaces that were made for it.
+pub(crate) fn run(words: &[&str]) -> Result {
+    match words {
+        ["start"] => start::run(DEFAULT_RUNS),
+        ["start", "--runs", count] => start::run(runs(count)?),
+        ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
+        _ => Err("usage: cargo xtask bench start [--runs N]".into()),
+    }
+}
+
+fn runs(text: &str) -> Result<usize> {
+    let count = text.parse().ok().filter(|count| (1..=100_000).contains(count));
+    Ok(count.ok_or_else(|| format!("`{text}` is not a number of runs"))?)
+}
+
+const DEFAULT_RUNS: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_runs_is_a_positive_number() {
+        assert_eq!(runs("20").unwrap(), 20);
+        for bad in ["0", "-1", "x", "", "1000000"] {
+            assert!(runs(bad).is_err(), "{bad}");
+        }
+        assert!(run(&["start", "--runs"]).is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! A host with an uplink to an internet, both made of namespaces: nothing of the machine itself is touched.
+
+use std::process::Command;
+
+use crate::process::{self, Result};
+
+/// Runs `command` in a network and mount namespace of its own, which becomes the host.
+pub(super) fn enter(command: &[&str]) -> Result {
+    process::run(Command::new("unshare").args(["--net", "--mount"]).args(command))
+}
+
+/// Makes the internet and the host's way there. To be called inside.
+pub(super) fn prepare() -> Result {
+    process::run(Command::new("sh").args(["-euc", SCRIPT]))
+}
+
+/// Addresses of RFC 5737 and RFC 3849. /run is private, as namespaces have their names there.
+const SCRIPT: &str = "
+mount -t tmpfs none /run
+ip link set lo up
+ip netns add internet
+ip link add uplink type veth peer name peer netns internet
+ip addr add 198.51.100.2/24 dev uplink
+ip -6 addr add 2001:db8::2/64 dev uplink nodad
+ip link set uplink up
+ip -n internet addr add 198.51.100.1/24 dev peer
+ip -n internet -6 addr add 2001:db8::1/64 dev peer nodad
+ip -n internet link set peer up
+ip -n internet link set lo up
+ip route add default via 198.51.100.1
+ip -6 route add default via 2001:db8::1
+";

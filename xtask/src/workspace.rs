@@ -1,0 +1,158 @@
+//! The workspace as `cargo metadata` describes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::process::{self, Result};
+
+/// The workspace that we are part of.
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) members: Vec<Package>,
+    /// What is built, and linked or run, to make the `nsntrace` package, itself included.
+    pub(crate) shipped: Vec<Package>,
+}
+
+/// One package.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) manifest: PathBuf,
+    /// The native library that it links, if it says so.
+    pub(crate) links: Option<String>,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// The file that each crate of it begins with.
+    pub(crate) roots: Vec<PathBuf>,
+}
+
+/// One line under `[dependencies]` and its like.
+#[derive(Clone, Debug)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) is_dev: bool,
+}
+
+impl Workspace {
+    /// Asks cargo, as for a Linux target: packages for other systems are left out.
+    pub(crate) fn load() -> Result<Self> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let arguments = ["metadata", "--format-version=1", "--filter-platform", "x86_64-unknown-linux-musl"];
+        let text = process::output(&mut process::cargo(here, arguments))?;
+        Self::parse(&serde_json::from_str(&text)?)
+    }
+
+    /// Reads what `cargo metadata` prints.
+    pub(crate) fn parse(metadata: &Value) -> Result<Self> {
+        let packages: BTreeMap<_, _> =
+            array(metadata, "packages").map(|value| (text(value, "id"), package(value))).collect();
+        let chosen = |ids: BTreeSet<String>| -> Vec<Package> {
+            ids.iter().filter_map(|id| packages.get(id)).cloned().collect()
+        };
+        let member_ids = strings(metadata, "workspace_members");
+        let product = member_ids.iter().find(|id| packages.get(*id).is_some_and(|one| one.name == PRODUCT));
+        let product = product.ok_or("the workspace has no package `nsntrace`")?;
+        Ok(Self {
+            root: text(metadata, "workspace_root").into(),
+            target: text(metadata, "target_directory").into(),
+            shipped: chosen(reachable(metadata, product)),
+            members: chosen(member_ids),
+        })
+    }
+
+    /// The package that users get.
+    pub(crate) fn product(&self) -> Result<&Package> {
+        let found = self.members.iter().find(|package| package.name == PRODUCT);
+        Ok(found.ok_or("the workspace has no package `nsntrace`")?)
+    }
+}
+
+/// The name of the package that users get.
+pub(crate) const PRODUCT: &str = "nsntrace";
+
+fn package(value: &Value) -> Package {
+    Package {
+        name: text(value, "name"),
+        version: text(value, "version"),
+        manifest: text(value, "manifest_path").into(),
+        links: value["links"].as_str().map(str::to_owned),
+        dependencies: array(value, "dependencies").map(dependency).collect(),
+        roots: array(value, "targets").map(|target| text(target, "src_path").into()).collect(),
+    }
+}
+
+fn dependency(value: &Value) -> Dependency {
+    Dependency { name: text(value, "name"), is_dev: value["kind"] == "dev" }
+}
+
+/// The ids of `from` and of everything it needs, development dependencies aside.
+fn reachable(metadata: &Value, from: &str) -> BTreeSet<String> {
+    let nodes: BTreeMap<_, _> =
+        array(&metadata["resolve"], "nodes").map(|node| (text(node, "id"), node)).collect();
+    let (mut found, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+    while let Some(id) = open.pop() {
+        if let Some(node) = nodes.get(&id) {
+            open.extend(array(node, "deps").filter(|edge| is_shipped(edge)).map(|edge| text(edge, "pkg")));
+        }
+        found.insert(id.clone());
+        open.retain(|next| !found.contains(next));
+    }
+    found
+}
+
+fn is_shipped(edge: &Value) -> bool {
+    array(edge, "dep_kinds").any(|kind| kind["kind"] != "dev")
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
+}
+
+fn strings(value: &Value, key: &str) -> BTreeSet<String> {
+    array(value, key).filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_ships_is_what_is_reached_without_development_dependencies() {
+        let edge = |to: &str, kind: &str| json!({"pkg": to, "dep_kinds": [{"kind": kind}]});
+        let metadata = json!({
+            "workspace_root": "/r", "target_directory": "/r/target",
+            "workspace_members": ["n", "t"],
+            "packages": [
+                {"id": "n", "name": "nsntrace"}, {"id": "t", "name": "testkit"},
+                {"id": "a", "name": "a"}, {"id": "b", "name": "b", "links": "b"},
+            ],
+            "resolve": {"nodes": [
+                {"id": "n", "deps": [edge("a", "normal"), edge("t", "dev")]},
+                {"id": "a", "deps": [edge("b", "build"), edge("n", "normal")]},
+            ]},
+        });
+        let workspace = Workspace::parse(&metadata).unwrap();
+        let names = |packages: &[Package]| packages.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&workspace.shipped), ["a", "b", "nsntrace"]);
+        assert_eq!(names(&workspace.members), ["nsntrace", "testkit"]);
+        assert_eq!(workspace.shipped[1].links.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn our_own_workspace_is_understood() {
+        let workspace = Workspace::load().unwrap();
+        assert_eq!(workspace.product().unwrap().name, "nsntrace");
+        let root = workspace.members.iter().find(|one| one.name == "xtask").unwrap();
+        assert!(root.roots[0].ends_with("xtask/src/main.rs"));
+        assert!(root.dependencies.iter().any(|one| one.name == "syn" && !one.is_dev));
+    }
+}
