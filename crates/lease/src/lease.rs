@@ -92,6 +92,21 @@ impl Lease {
         self.end()
     }
 
+    /// Lets the value stay when the last lease ends: somebody with a right to wants the same by now, who cannot be told
+    /// apart from us by the value alone. Holds for every run that leases the setting.
+    ///
+    /// # Errors
+    /// [`LeaseError::File`] if that cannot be written down.
+    pub fn keep(&mut self) -> Result<(), LeaseError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let _mutex = self.dir.settings_mutex()?;
+        if let Some(record) = file.record()? {
+            file.write(&Record { original: record.wanted.clone(), ..record.clone() })?;
+            self.original = record.wanted;
+        }
+        Ok(())
+    }
+
     fn end(&mut self) -> Result<Outcome, LeaseError> {
         let Some(file) = self.file.take() else { return Ok(Outcome::Unchanged) };
         let _mutex = self.dir.settings_mutex()?;

@@ -31,6 +31,18 @@ fn the_first_user_sets_and_the_last_gives_back() {
 }
 
 #[test]
+fn a_kept_value_stays_whoever_is_the_last() {
+    let fixture = Fixture::new("0");
+    let mut first = Lease::acquire(&fixture.open(), KEY, "1").unwrap();
+    let second = Lease::acquire(&fixture.open(), KEY, "1").unwrap();
+    first.keep().unwrap();
+    assert_eq!(first.original(), "1");
+    assert_eq!(first.release().unwrap(), Outcome::StillLeased);
+    assert_eq!(second.release().unwrap(), Outcome::Unchanged);
+    assert_eq!(fixture.text(), "1\n");
+}
+
+#[test]
 fn dropping_releases() {
     let fixture = Fixture::new("0");
     let lease = Lease::acquire(&fixture.open(), KEY, "1").unwrap();
