@@ -1,0 +1,102 @@
+//! What nsntrace said about a trace, word for word.
+
+use std::path::Path;
+
+use crate::capture_file::CaptureFile;
+use crate::process::Finished;
+
+/// A finished trace: the messages taken apart, and the file that they speak of.
+#[derive(Debug)]
+pub struct Report {
+    /// The name between quotes.
+    pub program: String,
+    /// The interface that packets leave through.
+    pub interface: String,
+    /// The program's address.
+    pub address4: String,
+    /// The program's IPv6 address, where it had one.
+    pub address6: Option<String>,
+    /// `Finished capturing N packets.`
+    pub packets: u64,
+    /// What followed that line.
+    pub notes: Vec<String>,
+    /// What the program itself wrote to standard error between our lines.
+    pub program_stderr: String,
+    /// The file.
+    pub file: CaptureFile,
+    /// Status and raw output.
+    pub finished: Finished,
+}
+
+impl Report {
+    /// Takes the messages apart.
+    ///
+    /// # Panics
+    /// When a word of ours is not as promised, or the count is not the file's.
+    #[track_caller]
+    pub fn new(finished: Finished, path: &Path) -> Self {
+        let report = Self::parse(finished, path);
+        assert_eq!(report.file.packets(), report.packets, "capinfos counts what we counted");
+        report
+    }
+
+    /// Takes the messages apart and does not look at the file, which may be a pipe's.
+    #[track_caller]
+    pub fn parse(finished: Finished, path: &Path) -> Self {
+        let said = finished.stderr.clone();
+        let parts = take_apart(&said).unwrap_or_else(|what| panic!("{what} in what was said:\n{said}"));
+        let file = CaptureFile::new(path);
+        Self { file, finished, ..parts.into_report() }
+    }
+
+    /// Standard output of the program.
+    pub fn stdout(&self) -> String {
+        self.finished.text()
+    }
+}
+
+struct Parts<'a> {
+    program: &'a str,
+    interface: &'a str,
+    address4: &'a str,
+    address6: Option<&'a str>,
+    program_stderr: &'a str,
+    packets: u64,
+    notes: &'a str,
+}
+
+impl Parts<'_> {
+    fn into_report(self) -> Report {
+        Report {
+            program: self.program.to_owned(),
+            interface: self.interface.to_owned(),
+            address4: self.address4.to_owned(),
+            address6: self.address6.map(str::to_owned),
+            packets: self.packets,
+            notes: self.notes.lines().map(str::to_owned).collect(),
+            program_stderr: self.program_stderr.to_owned(),
+            file: CaptureFile::new(Path::new("")),
+            finished: Finished::nothing(),
+        }
+    }
+}
+
+/// The grammar of our messages; what the program writes itself stands between the two empty lines.
+fn take_apart(said: &str) -> Result<Parts<'_>, &'static str> {
+    let rest = said.strip_prefix("Starting network trace of '").ok_or("no first line")?;
+    let (program, rest) = rest.split_once("' on interface ").ok_or("no interface")?;
+    let (interface, rest) = rest.split_once(".\n").ok_or("no end of the first line")?;
+    let rest = rest.strip_prefix("Your IP address in this trace is ").ok_or("no address")?;
+    let (address4, mut rest) = rest.split_once(".\n").ok_or("no end of the address")?;
+    let mut address6 = None;
+    if let Some(more) = rest.strip_prefix("Your IPv6 address in this trace is ") {
+        let (address, more) = more.split_once(".\n").ok_or("no end of the IPv6 address")?;
+        (address6, rest) = (Some(address), more);
+    }
+    let rest = rest.strip_prefix("Use ctrl-c to end at any time.\n\n").ok_or("no word about ctrl-c")?;
+    let (program_stderr, rest) = rest.split_once("\nFinished capturing ").ok_or("no last line")?;
+    let (count, notes) = rest.split_once('\n').ok_or("no end of the last line")?;
+    let number = count.strip_suffix(" packets.").or(count.strip_suffix(" packet."));
+    let packets = number.and_then(|n| n.parse().ok()).ok_or("no count")?;
+    Ok(Parts { program, interface, address4, address6, program_stderr, packets, notes })
+}
