@@ -1,6 +1,6 @@
 //! Why something about links, addresses, routes or rules was not learned or not changed.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use nsntrace_netlink::{Refusal, RequestError, SocketError};
 use rustix::io::Errno;
@@ -83,6 +83,8 @@ pub enum Step {
     StopAddressGeneration(IfIndex),
     /// `ip address add`.
     AddAddress(IfAddress, IfIndex),
+    /// `ip neighbour add`.
+    AddNeighbour(IpAddr, IfIndex),
     /// `ip route add`.
     AddRoute(Prefix, u32),
     /// `ip route delete`.
@@ -114,6 +116,9 @@ impl fmt::Display for Step {
             }
             Self::AddAddress(address, ifindex) => {
                 write!(f, "add address {address} to the device with ifindex {ifindex}")
+            }
+            Self::AddNeighbour(address, ifindex) => {
+                write!(f, "add neighbour {address} to the device with ifindex {ifindex}")
             }
             Self::AddRoute(destination, table) => write!(f, "add a route to {destination} in table {table}"),
             Self::DeleteRoute(destination, table) => {

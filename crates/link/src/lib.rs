@@ -26,6 +26,7 @@ mod forwarding;
 mod links;
 mod monitor;
 mod name;
+mod neighbour;
 mod plan;
 mod prefix;
 mod random;

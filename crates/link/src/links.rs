@@ -39,6 +39,8 @@ pub struct Link {
     pub is_loopback: bool,
     /// What made it: `veth`, `bridge`, `wireguard`; `None` for hardware and loopback.
     pub kind: Option<String>,
+    /// Its hardware address, where that has the form of Ethernet's.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl RouteSocket {
@@ -177,6 +179,7 @@ pub(crate) fn parse(message: Message<'_>) -> Option<Link> {
         has_carrier: flags.contains(Iff::LOWERUP),
         is_loopback: flags.contains(Iff::LOOPBACK),
         kind: kind(&attributes),
+        mac: attributes.get(Ifla::Address.into()).and_then(|attribute| attribute.array()),
     })
 }
 

@@ -51,6 +51,22 @@ fn create(socket: &mut RouteSocket, netns: &Netns, peer_name: &str) -> Result<Ve
 }
 
 #[test]
+fn a_known_neighbour_is_permanent() {
+    isolated("a_known_neighbour_is_permanent", || {
+        let mut socket = RouteSocket::open().unwrap();
+        let a0 = dressed_veth(&mut socket);
+        let mac = socket.link_by_name(&name("b0")).unwrap().mac.unwrap();
+        let mut plan = Plan::new();
+        plan.add_neighbour(a0, ip("192.0.2.9"), mac).add_neighbour(a0, ip("2001:db8:1::9"), mac);
+        socket.apply(&plan).unwrap();
+        let mac = sh("ip -j link show b0 | jq -r '.[].address'");
+        let seen = sh("ip -j neighbour show dev a0 | jq -c '.[]|[.dst,.lladdr,.state]' | sort");
+        let entry = |address| format!("[\"{address}\",\"{mac}\",[\"PERMANENT\"]]");
+        assert_eq!(seen, format!("{}\n{}", entry("192.0.2.9"), entry("2001:db8:1::9")));
+    });
+}
+
+#[test]
 fn a_veth_spans_two_namespaces() {
     isolated("a_veth_spans_two_namespaces", || {
         let mut socket = RouteSocket::open().unwrap();
