@@ -8,8 +8,8 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// A listening socket could not be had. `EADDRINUSE`: somebody in the namespace answers there already, `EACCES`: no
-    /// right to ports below 1024, `EAFNOSUPPORT`: the kernel has no IPv6.
+    /// A listening socket could not be had. `EADDRNOTAVAIL`: the device with the address is down, `EADDRINUSE`: somebody
+    /// in the namespace answers there already, `EACCES`: no right to ports below 1024, `EAFNOSUPPORT`: the kernel has no IPv6.
     #[error("cannot {step} {transport} {address}")]
     Listen {
         /// What was tried, as a verb.

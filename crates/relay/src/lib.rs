@@ -6,7 +6,8 @@
 //! another.
 //!
 //! - [`nameservers`] reads resolv.conf as glibc does; [`loopback_nameservers`] says where to listen.
-//! - [`Listener`] is opened inside, by a thread that is there for a moment.
+//! - [`Unbound`] sockets are opened inside, by a thread that is there for a moment; [`Listener`] is what they become once
+//!   the namespace's loopback device is up.
 //! - [`Relay`] serves listeners from outside, in its owner's event loop.
 //!
 //! It is not a resolver: it caches nothing, changes nothing and understands of DNS only what a refusal must repeat.
@@ -26,6 +27,6 @@ mod udp;
 
 pub use error::RelayError;
 pub use limits::Limits;
-pub use listener::Listener;
+pub use listener::{Listener, Unbound};
 pub use relay::Relay;
 pub use resolv_conf::{Nameserver, loopback_nameservers, nameservers};

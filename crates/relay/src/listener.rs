@@ -1,8 +1,13 @@
 //! Where clients ask: one address, UDP and TCP.
 //!
+//! A socket belongs to the network namespace of the thread that made it, and may be bound from any other. That matters,
+//! for an address of the loopback device can only be bound to once that device is up. (`IP_FREEBIND` looks like a way
+//! out and is none: before the namespace has a local routing table the kernel takes the address for a broadcast one, and
+//! answers from another: `__inet_bind()` in net/ipv4/af_inet.c.)
+//!
 //! # Kernel interface
-//! `socket(2)`, `bind(2)`, `listen(2)`; `IP_FREEBIND`, `IPV6_FREEBIND` (Linux 4.15), `IPV6_V6ONLY`, `SO_REUSEADDR`.
-//! `CAP_NET_BIND_SERVICE` over the namespace for port 53.
+//! `socket(2)`, `bind(2)`, `listen(2)`; `IPV6_V6ONLY`, `SO_REUSEADDR`. `CAP_NET_BIND_SERVICE` over the namespace for
+//! port 53.
 //!
 //! # References
 //! ip(7); ipv6(7); socket(7).
@@ -15,7 +20,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::RelayError;
 
-/// Two sockets on one address, in the network namespace of the thread that opened them.
+/// Two sockets that will listen on one address, in the network namespace of the thread that opened them.
+#[derive(Debug)]
+pub struct Unbound {
+    udp: OwnedFd,
+    tcp: OwnedFd,
+    local: SocketAddr,
+    server: SocketAddr,
+}
+
+/// Two sockets that listen on one address.
 #[derive(Debug)]
 pub struct Listener {
     pub(crate) udp: OwnedFd,
@@ -24,67 +38,73 @@ pub struct Listener {
     local: SocketAddr,
 }
 
-impl Listener {
-    /// Listens on port 53 of `address`, in the calling thread's network namespace. The server is port 53 of the same
-    /// address, in the namespace of whoever serves the relay. The loopback device need not be up yet.
+impl Unbound {
+    /// Opens sockets for port 53 of `address`, in the calling thread's network namespace. The server is port 53 of the
+    /// same address, in the namespace of whoever serves the relay.
     ///
     /// # Errors
-    /// [`RelayError::Listen`]: `EADDRINUSE` if somebody listens there already, `EACCES` without `CAP_NET_BIND_SERVICE`,
-    /// `EAFNOSUPPORT` for an IPv6 address on a kernel without.
+    /// [`RelayError::Listen`]: `EAFNOSUPPORT` for an IPv6 address on a kernel without.
     pub fn open(address: IpAddr) -> Result<Self, RelayError> {
         let address = SocketAddr::new(address, 53);
-        Self::bind(address, address)
+        Self::between(address, address)
     }
 
-    /// Listens on `local` for `server`. Port 0 is one that the kernel chooses.
+    /// Opens sockets that will listen on `local` for `server`. Port 0 is one that the kernel chooses.
     ///
     /// # Errors
-    /// As [`Listener::open`].
-    pub fn bind(local: SocketAddr, server: SocketAddr) -> Result<Self, RelayError> {
-        let failed = |transport, address| {
-            move |(step, source)| RelayError::Listen { step, transport, address, source }
-        };
-        let udp = bound(SocketType::DGRAM, local).map_err(failed("UDP", local))?;
-        let local = local_address(&udp, local).map_err(failed("UDP", local))?;
-        let tcp = bound(SocketType::STREAM, local).map_err(failed("TCP", local))?;
-        rustix::net::listen(&tcp, BACKLOG).map_err(|errno| failed("TCP", local)(("listen on", errno)))?;
-        Ok(Self { udp, tcp, server, local })
+    /// As [`Unbound::open`].
+    pub fn between(local: SocketAddr, server: SocketAddr) -> Result<Self, RelayError> {
+        let open = |kind| prepared(kind, local).map_err(failed("open a socket for", transport(kind), local));
+        Ok(Self { udp: open(SocketType::DGRAM)?, tcp: open(SocketType::STREAM)?, local, server })
     }
 
+    /// Listens. The loopback device of the sockets' namespace is up by now; which thread calls does not matter.
+    ///
+    /// # Errors
+    /// [`RelayError::Listen`]: `EADDRNOTAVAIL` if the device with the address is down, `EADDRINUSE` if somebody listens
+    /// there already, `EACCES` without `CAP_NET_BIND_SERVICE` over the namespace.
+    pub fn listen(self) -> Result<Listener, RelayError> {
+        let Self { udp, tcp, mut local, server } = self;
+        rustix::net::bind(&udp, &local).map_err(failed("bind to", "UDP", local))?;
+        if local.port() == 0 {
+            let name = rustix::net::getsockname(&udp).map_err(failed("name", "UDP", local))?;
+            local = SocketAddr::try_from(name).unwrap_or(local);
+        }
+        rustix::net::bind(&tcp, &local).map_err(failed("bind to", "TCP", local))?;
+        rustix::net::listen(&tcp, BACKLOG).map_err(failed("listen on", "TCP", local))?;
+        Ok(Listener { udp, tcp, server, local })
+    }
+}
+
+impl Listener {
     /// Where clients ask.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
 }
 
-/// A step that failed, and how.
-type Failed = (&'static str, Errno);
-
-fn bound(kind: SocketType, address: SocketAddr) -> Result<OwnedFd, Failed> {
-    let socket = socket(kind, address).map_err(|errno| ("open a socket for", errno))?;
-    prepare(&socket, kind, address).map_err(|errno| ("prepare", errno))?;
-    rustix::net::bind(&socket, &address).map_err(|errno| ("bind to", errno))?;
-    Ok(socket)
+fn transport(kind: SocketType) -> &'static str {
+    if kind == SocketType::DGRAM { "UDP" } else { "TCP" }
 }
 
-fn prepare(socket: &OwnedFd, kind: SocketType, address: SocketAddr) -> Result<(), Errno> {
-    // No address of lo can be bound to while it is down, and it is brought up after the sockets are made.
+fn failed(
+    step: &'static str,
+    transport: &'static str,
+    address: SocketAddr,
+) -> impl FnOnce(Errno) -> RelayError {
+    move |source| RelayError::Listen { step, transport, address, source }
+}
+
+fn prepared(kind: SocketType, address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let socket = socket(kind, address)?;
     if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(socket, true)?;
-        sockopt::set_ipv6_freebind(socket, true)?;
-    } else {
-        sockopt::set_ip_freebind(socket, true)?;
+        sockopt::set_ipv6_v6only(&socket, true)?;
     }
     if kind == SocketType::STREAM {
         // A predecessor's connections in TIME_WAIT do not matter. For UDP it would let a second socket steal datagrams.
-        sockopt::set_socket_reuseaddr(socket, true)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    Ok(())
-}
-
-fn local_address(socket: &OwnedFd, wanted: SocketAddr) -> Result<SocketAddr, Failed> {
-    let local = rustix::net::getsockname(socket).map_err(|errno| ("name", errno))?;
-    Ok(SocketAddr::try_from(local).unwrap_or(wanted))
+    Ok(socket)
 }
 
 /// A socket that never waits and that no program inherits, of the family of `address`.

@@ -124,6 +124,10 @@ impl Connections {
     /// asked is the client's to know.
     fn begin(&mut self, client: OwnedFd, server_address: SocketAddr, poller: &Poller) -> Result<(), Errno> {
         let server = match connect(server_address) {
+            Err(errno) if is_shortage(errno) && self.drop_oldest() => connect(server_address),
+            result => result,
+        };
+        let server = match server {
             Ok(server) => server,
             Err(errno) => {
                 reset(&client);

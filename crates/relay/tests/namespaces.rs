@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use nsntrace_relay::{Listener, Relay};
+use nsntrace_relay::{Relay, Unbound};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 mod common;
@@ -45,12 +45,12 @@ fn inside_a_netns() {
     let inside = || {
         let netns = File::open("/run/netns/t").expect("it was just made");
         move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).expect("we are root");
-        [Listener::open(V4), Listener::open(V6)].map(|listener| listener.expect("nobody listens there"))
+        [V4, V6].map(|address| Unbound::open(address).expect("there are sockets"))
     };
-    let listeners = thread::spawn(inside).join().unwrap();
+    let [v4, v6] = thread::spawn(inside).join().unwrap();
     run("ip", &["-n", "t", "link", "set", "lo", "up"]);
 
-    let mut relay = Relay::new(listeners.into()).unwrap();
+    let mut relay = Relay::new(vec![v4.listen().unwrap(), v6.listen().unwrap()]).unwrap();
     let (stopped, stop) = io::pipe().unwrap();
     let relay = thread::spawn(move || relay.run(stopped.as_fd()));
     let mut dnsmasq = start_dnsmasq();

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nsntrace_relay::{Limits, Listener, Relay, RelayError};
+use nsntrace_relay::{Limits, Listener, Relay, RelayError, Unbound};
 
 /// Long enough for a loaded machine. A test that waits for it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,7 +77,7 @@ pub(crate) fn servers() -> (UdpSocket, TcpListener) {
 /// A listener on a port for which both protocols are free.
 pub(crate) fn listener(server: SocketAddr) -> Listener {
     loop {
-        if let Ok(listener) = Listener::bind(ANY, server) {
+        if let Ok(listener) = Unbound::between(ANY, server).unwrap().listen() {
             return listener;
         }
     }
