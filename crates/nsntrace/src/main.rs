@@ -1,3 +1,59 @@
 //! Run a program in a network namespace of its own and record its packets.
+//!
+//! docs/ARCHITECTURE.md tells one run step by step. This file reads the command line and leaves the rest to `front`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod failure;
+mod flags;
+mod front;
+mod help;
+mod messages;
+mod nameservice;
+mod outfile;
+mod plan;
+mod program;
+mod protocol;
+mod status;
+mod user;
+mod worker;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use nsntrace_sys::Inherited;
+
+use crate::failure::Failure;
+use crate::flags::Request;
+use crate::plan::Plan;
+
+fn main() -> ExitCode {
+    let inherited = Inherited::at_start();
+    match answer(inherited) {
+        Ok(status) => status,
+        Err(failure) => {
+            messages::failure(&failure);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
+    let options = match flags::parse(env::args_os().skip(1))? {
+        Request::Help => return print(&help::text()),
+        Request::Version => return print(help::VERSION),
+        Request::Trace(options) => options,
+    };
+    let plan = Plan::make(options)?;
+    front::trace(&plan, inherited).inspect_err(|_failure| plan.discard_outfile())
+}
+
+/// Prints what was asked for to standard output, the one thing besides packets that goes there.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough, as in `nsntrace --help | head -1`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::of("cannot write to standard output", &error)),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,272 @@
+//! Front: what the shell waits for. Starts worker and the program, passes signals on, returns the program's status.
+//!
+//! # Theory of operation
+//! Signals are blocked and read from a descriptor, so that one loop waits for all there is: a signal, the end of the program, a word from
+//! worker. A signal that somebody sent to us is sent on to the program; one that the kernel made (^C, a hang-up) has reached the
+//! program already, which is in our process group. What the program does about it is up to the program.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use nsntrace_netns::Netns;
+use nsntrace_sys::{Inherited, Received, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, set_child_subreaper, waitpid,
+};
+
+use crate::failure::Failure;
+use crate::messages::Messages;
+use crate::plan::Plan;
+use crate::program::{Program, Waiting};
+use crate::protocol::{Channel, Order, Outcome, Report};
+use crate::status::{self, End};
+use crate::worker::{self, Inside};
+
+/// Traces a program from its start to its end.
+pub(crate) fn trace(plan: &Plan, inherited: Inherited) -> Result<ExitCode, Failure> {
+    let messages = Messages { quiet: plan.options.quiet };
+    let (signals, mask) =
+        SignalFd::open(&PASSED_ON).map_err(|error| Failure::of("cannot wait for signals", &error))?;
+    let servers = plan.name_service.loopback_servers();
+    let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
+    let (channel, workers_end) =
+        Channel::pair().map_err(|error| Failure::of("cannot make a socket pair", &error))?;
+    worker::fork(plan, &netns, inside?, workers_end, inherited)?;
+    if plan.options.wait_all {
+        // After worker was forked: it is not among those that we are to wait for.
+        set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|errno| Failure::of("cannot adopt processes", &errno))?;
+    }
+    let program = Program {
+        name: &plan.options.program,
+        arguments: &plan.options.arguments,
+        user: plan.user.as_ref(),
+        name_service: &plan.name_service,
+        stdout_to_stderr: plan.outfile.is_stdout,
+        mask,
+    };
+    let waiting = program.fork(&netns)?;
+    let mut front = Front { messages, signals, channel, netns, worker_is_gone: false };
+    front.run(plan, waiting)
+}
+
+struct Front {
+    messages: Messages,
+    signals: SignalFd,
+    channel: Channel,
+    netns: Netns,
+    worker_is_gone: bool,
+}
+
+/// What a wait ended with.
+enum Event {
+    Signal(Received),
+    Report(Report),
+    WorkerGone,
+    /// One of the processes waited for has ended.
+    Ended,
+}
+
+impl Front {
+    fn run(&mut self, plan: &Plan, waiting: Waiting) -> Result<ExitCode, Failure> {
+        if let Some(signal) = self.wait_until_ready(plan)? {
+            waiting.abandon();
+            return Ok(End::Killed(signal).pass_on());
+        }
+        let pid = waiting.release()?;
+        let end = self.wait_for_program(pid)?;
+        if plan.options.wait_all {
+            self.wait_for_all()?;
+        }
+        let outcome = self.finish(end);
+        Ok(self.verdict(end, outcome))
+    }
+
+    /// Waits for worker's word that the ring is running. Gives the signal that came first, if one did.
+    fn wait_until_ready(&mut self, plan: &Plan) -> Result<Option<i32>, Failure> {
+        loop {
+            match self.next_event(&[])? {
+                Event::Report(Report::Ready { interface, v4, v6 }) => {
+                    self.messages.started(&plan.options.program, &interface, v4, v6);
+                    return Ok(None);
+                }
+                Event::Report(Report::Note(text)) => self.messages.note(&text),
+                Event::Report(Report::Failed(failure)) => return Err(failure),
+                Event::Signal(received) => return Ok(Some(received.signal)),
+                Event::WorkerGone | Event::Report(Report::Finished(_)) => return Err(worker_gone()),
+                Event::Ended => {}
+            }
+        }
+    }
+
+    fn wait_for_program(&mut self, pid: Pid) -> Result<End, Failure> {
+        let failed = |errno: rustix::io::Errno| Failure::of("cannot wait for the program", &errno);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        loop {
+            match self.next_event(&[&pidfd])? {
+                Event::Ended => {
+                    let waited = waitpid(Some(pid), WaitOptions::NOHANG).map_err(failed)?;
+                    if let Some(end) = waited.and_then(|(_, status)| End::of(status)) {
+                        return Ok(end);
+                    }
+                }
+                Event::Signal(received) => pass_on(received, &[pid]),
+                event => self.note(event),
+            }
+        }
+    }
+
+    /// Waits for every process that the program left behind, and for every guest of the namespace.
+    fn wait_for_all(&mut self) -> Result<(), Failure> {
+        let mut empty_looks = 0;
+        loop {
+            let has_children = reap();
+            let pids: Vec<_> = self.netns.members().into_iter().filter_map(Pid::from_raw).collect();
+            empty_looks = if pids.is_empty() { empty_looks + 1 } else { 0 };
+            // One look can miss a process whose parent forks and ends meanwhile; that process is then our child. A child that
+            // two looks do not find has left the namespace.
+            if pids.is_empty() && (!has_children || empty_looks > 1) {
+                return Ok(());
+            }
+            // One that has ended since has no pidfd; then the next look finds less.
+            let opened = pids.iter().map(|&pid| pidfd_open(pid, PidfdFlags::empty()));
+            let Ok(pidfds) = opened.collect::<Result<Vec<_>, _>>() else { continue };
+            if !pidfds.is_empty() {
+                self.wait_for_one(&pids, &pidfds)?;
+            }
+        }
+    }
+
+    /// Waits until one of some processes has ended, passing signals on to all of them.
+    fn wait_for_one(&mut self, pids: &[Pid], pidfds: &[OwnedFd]) -> Result<(), Failure> {
+        let pidfds: Vec<&dyn AsFd> = pidfds.iter().map(|pidfd| pidfd as &dyn AsFd).collect();
+        loop {
+            match self.next_event(&pidfds)? {
+                Event::Ended => return Ok(()),
+                Event::Signal(received) => pass_on(received, pids),
+                event => self.note(event),
+            }
+        }
+    }
+
+    /// Lets worker complete the file. `None` when worker is gone, or the user wanted no more of it.
+    fn finish(&mut self, end: End) -> Option<Outcome> {
+        self.channel.order(Order::Finish);
+        let mut is_hurried = false;
+        loop {
+            match self.next_event(&[]).ok()? {
+                Event::Report(Report::Finished(outcome)) => return Some(outcome),
+                // What ended the program may well reach us a moment later.
+                Event::Signal(received) if End::Killed(received.signal) == end => {}
+                Event::Signal(_) if !is_hurried => {
+                    is_hurried = true;
+                    self.channel.order(Order::Hurry);
+                }
+                Event::Signal(_) | Event::WorkerGone => return None,
+                event => self.note(event),
+            }
+        }
+    }
+
+    /// Says what was captured, and decides on the exit status.
+    fn verdict(&self, end: End, outcome: Option<Outcome>) -> ExitCode {
+        let Some(outcome) = outcome else {
+            crate::messages::failure(&worker_gone());
+            worker::clean_up_after();
+            return ExitCode::from(status::FAILED);
+        };
+        self.messages.finished(&outcome);
+        let is_incomplete = outcome.output_error.is_some();
+        if is_incomplete && end == End::Exited(0) { ExitCode::from(status::FAILED) } else { end.pass_on() }
+    }
+
+    /// Events that change nothing for the program.
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Report(Report::Note(text)) => self.messages.note(&text),
+            Event::WorkerGone => self.worker_is_gone = true,
+            _ => {}
+        }
+    }
+
+    /// Waits for whatever comes first.
+    fn next_event(&self, pidfds: &[&dyn AsFd]) -> Result<Event, Failure> {
+        let failed = |errno: rustix::io::Errno| Failure::of("cannot wait", &errno);
+        loop {
+            let ready = self.poll(pidfds).map_err(failed)?;
+            if ready.contains(&SIGNALS)
+                && let Ok(Some(received)) = self.signals.next()
+            {
+                return Ok(Event::Signal(received));
+            }
+            if ready.contains(&CHANNEL) {
+                return Ok(self.channel.next_report().map_or(Event::WorkerGone, Event::Report));
+            }
+            if ready.iter().any(|&index| index > CHANNEL) {
+                return Ok(Event::Ended);
+            }
+        }
+    }
+
+    /// Waits until one of [signals, channel, pidfds...] is readable; gives the indices of all that are.
+    fn poll(&self, pidfds: &[&dyn AsFd]) -> rustix::io::Result<Vec<usize>> {
+        let mut watched: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd(), self.channel.as_fd()];
+        watched.extend(pidfds.iter().map(|pidfd| pidfd.as_fd()));
+        let mut fds: Vec<_> = watched.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        if self.worker_is_gone {
+            // Its end-of-file would be ready for ever.
+            fds[CHANNEL] = PollFd::new(&watched[CHANNEL], PollFlags::empty());
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let is_ready = |index: &usize| fds[*index].revents().intersects(PollFlags::IN);
+        Ok((0..fds.len()).filter(is_ready).collect())
+    }
+}
+
+/// Sends a signal on, unless the kernel has sent it to the whole process group.
+fn pass_on(received: Received, pids: &[Pid]) {
+    let Some(signal) = Signal::from_named_raw(received.signal) else { return };
+    if !received.from_kernel {
+        for &pid in pids {
+            // Gone already: then its end is what we hear of next.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Takes in the ends of adopted processes. Whether there are others that live.
+fn reap() -> bool {
+    loop {
+        match waitpid(None, WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_no_child) => return false,
+        }
+    }
+}
+
+fn worker_gone() -> Failure {
+    Failure::new("the capture was cut short: the process that wrote it is gone")
+        .hint("packets up to that moment are in the file")
+}
+
+/// Places in the list that is polled.
+const SIGNALS: usize = 0;
+const CHANNEL: usize = 1;
+
+/// What would end us and is the program's to decide on. Stops and continues (^Z, fg) work on the whole process group by themselves.
+const PASSED_ON: [Signal; 9] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::ABORT,
+    Signal::SEGV,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::TERM,
+];

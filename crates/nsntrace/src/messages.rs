@@ -1,0 +1,78 @@
+//! Every word that nsntrace says, all of it to standard error: standard output is the program's, or the capture's.
+
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use crate::failure::Failure;
+use crate::protocol::Outcome;
+
+/// The voice of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Messages {
+    /// Say nothing but errors.
+    pub(crate) quiet: bool,
+}
+
+impl Messages {
+    /// The C tool's three lines, printed when the program is about to start.
+    pub(crate) fn started(self, program: &OsStr, interface: &str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) {
+        let name = Path::new(program).file_name().unwrap_or(program).display();
+        let also = v6.map_or_else(String::new, |v6| format!("Your IPv6 address in this trace is {v6}.\n"));
+        self.say(&format!(
+            "Starting network trace of '{name}' on interface {interface}.\n\
+             Your IP address in this trace is {v4}.\n\
+             {also}\
+             Use ctrl-c to end at any time.\n"
+        ));
+    }
+
+    /// What was captured, and what was lost on the way.
+    pub(crate) fn finished(self, outcome: &Outcome) {
+        self.say(&format!("\nFinished capturing {} packets.\n", outcome.written));
+        if outcome.dropped > 0 {
+            self.say(&format!(
+                "{} packets were dropped by the kernel: they came faster than they could be written.\n",
+                outcome.dropped
+            ));
+        }
+        if let Some(error) = &outcome.output_error {
+            complain(&format!("cannot write the capture: {error}"), None);
+            self.say(&format!("{} packets were captured but not written.\n", outcome.unwritten));
+        }
+        if !outcome.survivors.is_empty() {
+            let pids: Vec<_> = outcome.survivors.iter().map(ToString::to_string).collect();
+            self.say(&format!(
+                "Still running, without a network from now on: process {}. (--wait-all waits for them.)\n",
+                pids.join(", ")
+            ));
+        }
+    }
+
+    /// Something that the user should know and that does not stop the trace.
+    pub(crate) fn note(self, text: &str) {
+        self.say(&format!("nsntrace: note: {text}\n"));
+    }
+
+    fn say(self, text: &str) {
+        if !self.quiet {
+            write_stderr(text);
+        }
+    }
+}
+
+/// Says why nsntrace itself failed.
+pub(crate) fn failure(failure: &Failure) {
+    complain(&failure.message, failure.hint.as_deref());
+}
+
+fn complain(message: &str, hint: Option<&str>) {
+    let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+    write_stderr(&format!("nsntrace: {message}\n{hint}"));
+}
+
+fn write_stderr(text: &str) {
+    // One write, so that the program's own words do not come in between. Where nobody listens there is nobody to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
+}

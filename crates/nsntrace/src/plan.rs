@@ -1,0 +1,64 @@
+//! What was typed, checked against this machine. Nothing has been touched when a plan is refused.
+
+use nsntrace_link::{IfName, Link, RouteSocket};
+
+use crate::failure::Failure;
+use crate::flags::Options;
+use crate::nameservice::NameService;
+use crate::outfile::Outfile;
+use crate::program;
+use crate::user::Identity;
+
+/// A trace that can be made as far as one can know without making it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) options: Options,
+    pub(crate) user: Option<Identity>,
+    pub(crate) name_service: NameService,
+    /// The link of `--device`.
+    pub(crate) device: Option<Link>,
+    pub(crate) outfile: Outfile,
+}
+
+impl Plan {
+    /// Checks everything that can be wrong in what was typed. The output comes last, since opening it may make a file.
+    pub(crate) fn make(options: Options) -> Result<Self, Failure> {
+        refuse_filter(&options)?;
+        program::check(&options.program)?;
+        let user = options.user.as_deref().map(Identity::find).transpose()?;
+        let device = options.device.as_deref().map(find_device).transpose()?;
+        let name_service = NameService::find(options.use_public_dns)?;
+        let outfile = Outfile::open(&options.outfile)?;
+        Ok(Self { options, user, name_service, device, outfile })
+    }
+
+    /// Takes back the output file of a trace that did not come about.
+    pub(crate) fn discard_outfile(&self) {
+        self.outfile.discard(&self.options.outfile);
+    }
+}
+
+/// A filter that is not applied would be a lie.
+fn refuse_filter(options: &Options) -> Result<(), Failure> {
+    match &options.filter {
+        None => Ok(()),
+        Some(filter) => Err(Failure::new(format!(
+            "cannot apply the filter '{filter}': capture filters are not supported yet"
+        ))
+        .hint("record everything, then filter the file: tcpdump -r nsntrace.pcap 'tcp port 80'")),
+    }
+}
+
+fn find_device(name: &str) -> Result<Link, Failure> {
+    let mut socket = RouteSocket::open()?;
+    let unknown = |links: Vec<Link>| {
+        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        Failure::new(format!("unknown device '{name}'"))
+            .hint(format!("the devices here are {}", names.join(", ")))
+    };
+    let links = socket.links()?;
+    // A name that no link can have is no link's either.
+    let found =
+        IfName::new(name).ok().and_then(|ifname| links.iter().find(|link| link.name == ifname).cloned());
+    found.ok_or_else(|| unknown(links))
+}

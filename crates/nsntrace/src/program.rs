@@ -1,0 +1,212 @@
+//! The program to be traced: finding it, and the process that becomes it.
+//!
+//! # Theory of operation
+//! The process is forked early and prepares itself while worker plumbs the namespace: it enters it, hides name services, becomes the
+//! user. Then it waits at the start barrier, a pipe, until the ring is running. What goes wrong up to the exec comes back over a
+//! second pipe, which the exec closes.
+//!
+//! # Kernel interface
+//! fork(2), setns(2), prctl(2) `PR_SET_PDEATHSIG`, setgroups(2), setresgid(2), setresuid(2), execve(2).
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nsntrace_netns::Netns;
+use nsntrace_sys::{Fork, SignalMask};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, waitpid};
+
+use crate::failure::Failure;
+use crate::nameservice::NameService;
+use crate::status;
+use crate::user::Identity;
+
+/// What the program is and how it is to find itself.
+pub(crate) struct Program<'a> {
+    pub(crate) name: &'a OsStr,
+    pub(crate) arguments: &'a [OsString],
+    pub(crate) user: Option<&'a Identity>,
+    pub(crate) name_service: &'a NameService,
+    /// Its standard output goes to standard error: ours is the capture's.
+    pub(crate) stdout_to_stderr: bool,
+    /// The signal mask that we were started with.
+    pub(crate) mask: SignalMask,
+}
+
+/// The program's process, waiting at the start barrier.
+pub(crate) struct Waiting {
+    pid: Pid,
+    barrier: OwnedFd,
+    trouble: OwnedFd,
+}
+
+/// Says whether there is a program of this name that can be executed, before anything else is done.
+pub(crate) fn check(name: &OsStr) -> Result<(), Failure> {
+    if name.as_bytes().contains(&b'/') {
+        return check_file(Path::new(name)).map_err(|errno| cannot_run(name, errno));
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut worst = rustix::io::Errno::NOENT;
+    for directory in env::split_paths(&path) {
+        match check_file(&directory.join(name)) {
+            Ok(()) => return Ok(()),
+            // execvp(3): one that is there and cannot be executed is remembered, the search goes on.
+            Err(rustix::io::Errno::ACCESS) => worst = rustix::io::Errno::ACCESS,
+            Err(_absent) => {}
+        }
+    }
+    Err(cannot_run(name, worst))
+}
+
+fn check_file(path: &Path) -> Result<(), rustix::io::Errno> {
+    let metadata = fs::metadata(path).map_err(|error| {
+        error.raw_os_error().map_or(rustix::io::Errno::IO, rustix::io::Errno::from_raw_os_error)
+    })?;
+    let is_executable = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    if is_executable { Ok(()) } else { Err(rustix::io::Errno::ACCESS) }
+}
+
+fn cannot_run(name: &OsStr, errno: rustix::io::Errno) -> Failure {
+    let is_absent = matches!(errno, rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR);
+    let status = if is_absent { status::NOT_FOUND } else { status::NOT_EXECUTABLE };
+    Failure::of(&format!("cannot run '{}'", name.display()), &io::Error::from(errno)).status(status)
+}
+
+impl Program<'_> {
+    /// Forks the process that is to become the program. It waits at the barrier.
+    pub(crate) fn fork(&self, netns: &Netns) -> Result<Waiting, Failure> {
+        let pipe =
+            || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make a pipe", &errno));
+        let (held, barrier) = pipe()?;
+        let (trouble, report) = pipe()?;
+        let front = rustix::process::getpid();
+        match nsntrace_sys::fork().map_err(|error| Failure::of("cannot start a process", &error))? {
+            Fork::Parent(pid) => Ok(Waiting { pid, barrier, trouble }),
+            Fork::Child => {
+                drop((barrier, trouble));
+                let failure = self.prepare(netns, front).and_then(|()| self.run(held)).err();
+                if let Some(failure) = failure {
+                    let text = format!("{}\0{}", failure.status, failure.message);
+                    // A front that is gone needs no report.
+                    let _ = fs::File::from(report).write_all(text.as_bytes());
+                }
+                nsntrace_sys::exit_now(i32::from(status::FAILED))
+            }
+        }
+    }
+
+    /// Everything that a child inherits from us and the program must not find as it is.
+    fn prepare(&self, netns: &Netns, front: Pid) -> Result<(), Failure> {
+        let step = |what: &'static str| move |errno: rustix::io::Errno| Failure::of(what, &errno);
+        netns.enter()?;
+        self.name_service.apply()?;
+        if self.stdout_to_stderr {
+            rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd())
+                .map_err(step("cannot send the program's output to standard error"))?;
+        }
+        if let Some(user) = self.user {
+            user.become_it().map_err(step("cannot become the user of --user"))?;
+        }
+        // After the change of user, which clears it. A program whose trace was killed has no network either.
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(step("cannot tie the program to nsntrace"))?;
+        if getppid() == Some(front) { Ok(()) } else { Err(Failure::new("nsntrace was killed")) }
+    }
+
+    /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.
+    fn run(&self, held: OwnedFd) -> Result<(), Failure> {
+        if !matches!(fs::File::from(held).read(&mut [0]), Ok(1)) {
+            return Ok(());
+        }
+        self.mask.restore().map_err(|error| Failure::of("cannot restore the signal mask", &error))?;
+        let error = self.command(self.name, self.arguments).exec();
+        if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+            return Err(self.run_by_shell(&error));
+        }
+        let errno = error.raw_os_error().map_or(rustix::io::Errno::IO, rustix::io::Errno::from_raw_os_error);
+        Err(cannot_run(self.name, errno))
+    }
+
+    fn command(&self, name: &OsStr, arguments: &[OsString]) -> Command {
+        let mut command = Command::new(name);
+        command.args(arguments);
+        command.envs(self.user.into_iter().flat_map(Identity::environment));
+        command
+    }
+
+    /// A script without `#!` is the shell's, as execvp(3) of the GNU libc and every shell have it.
+    fn run_by_shell(&self, first: &io::Error) -> Failure {
+        let script = std::iter::once(located(self.name).into_os_string());
+        let arguments: Vec<_> = script.chain(self.arguments.iter().cloned()).collect();
+        let _no_shell = self.command(OsStr::new("/bin/sh"), &arguments).exec();
+        Failure::of(&format!("cannot run '{}'", self.name.display()), first).status(status::NOT_EXECUTABLE)
+    }
+}
+
+/// Where the search of PATH finds `name`.
+fn located(name: &OsStr) -> PathBuf {
+    if name.as_bytes().contains(&b'/') {
+        return name.into();
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let found =
+        env::split_paths(&path).map(|directory| directory.join(name)).find(|file| check_file(file).is_ok());
+    found.unwrap_or_else(|| name.into())
+}
+
+impl Waiting {
+    /// Lets the process end without becoming the program, and waits for that.
+    pub(crate) fn abandon(self) {
+        drop(self.barrier);
+        let _ended = waitpid(Some(self.pid), WaitOptions::empty());
+    }
+
+    /// Lets the program start. Returns when it has, or says why it could not.
+    pub(crate) fn release(self) -> Result<Pid, Failure> {
+        // A process that is gone already has told its trouble.
+        let _ = rustix::io::write(&self.barrier, &[1]);
+        drop(self.barrier);
+        let mut text = String::new();
+        // Empty at once after the exec, which closes the other end.
+        let read = fs::File::from(self.trouble).read_to_string(&mut text);
+        match (read, text.split_once('\0')) {
+            (Ok(_), Some((status, message))) => {
+                Err(Failure::new(message).status(status.parse().unwrap_or(status::FAILED)))
+            }
+            _ => Ok(self.pid),
+        }
+    }
+}
+
+/// What execvp(3) searches without PATH.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(name: &str, status: u8) {
+        assert_eq!(check(OsStr::new(name)).unwrap_err().status, status, "{name}");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_known_beforehand() {
+        check(OsStr::new("sh")).unwrap();
+        check(OsStr::new("/bin/sh")).unwrap();
+        refused("no-such-program-anywhere", status::NOT_FOUND);
+        refused("/no/such/program", status::NOT_FOUND);
+        refused("/etc/passwd", status::NOT_EXECUTABLE);
+        refused("/etc/passwd/x", status::NOT_FOUND);
+        refused("/etc", status::NOT_EXECUTABLE);
+        refused("", status::NOT_FOUND);
+    }
+}

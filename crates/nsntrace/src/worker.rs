@@ -1,0 +1,136 @@
+//! Worker: holds what is slow to close or bad to lose, and takes back what the kernel does not take back by itself.
+//!
+//! # Theory of operation
+//! Worker is forked before the program and leaves the terminal's session, so that ^C and ^Z pass it by. It plumbs the namespace while a thread
+//! waits for the ring, reports that it is ready, and then serves one loop: words of front, the DNS relay, changes of the host's
+//! routes. A thread of its own copies packets (`recorder`), so that a slow disk does not hold up the program's look-ups. When the
+//! program has ended, or front is gone, it completes the file, tells front, and cleans up behind the user's prompt.
+
+mod detour;
+mod heal;
+mod network;
+mod recorder;
+mod service;
+mod uplinks;
+
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::thread;
+
+use nsntrace_capture::{CaptureError, IdleRing, Tap, ring_geometry};
+use nsntrace_link::{IfIndex, RouteSocket};
+use nsntrace_netns::Netns;
+use nsntrace_relay::{Listener, Unbound};
+use nsntrace_sockdiag::SockDiag;
+use nsntrace_sys::{Fork, Inherited};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, WaitOptions, getpid, setsid, waitpid};
+
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::protocol::{Channel, Report};
+use network::Network;
+use recorder::Recorder;
+use service::Service;
+
+pub(crate) use heal::clean_up_after;
+
+/// What must be born inside the traced namespace.
+pub(crate) struct Inside {
+    pub(crate) route: RouteSocket,
+    pub(crate) sockdiag: SockDiag,
+    pub(crate) tap: Tap,
+    pub(crate) listeners: Vec<Listener>,
+}
+
+impl Inside {
+    /// Opens everything in the calling thread's namespace, a fresh one, and brings its loopback up.
+    pub(crate) fn open(servers: &[IpAddr]) -> Result<Self, Failure> {
+        let mut route = RouteSocket::open()?;
+        // Addresses of loopback can be bound to only while it is up.
+        route.set_up(IfIndex::LOOPBACK)?;
+        let listeners =
+            servers.iter().map(|&server| Unbound::open(server)?.listen()).collect::<Result<_, _>>()?;
+        Ok(Self { route, sockdiag: SockDiag::open()?, tap: Tap::open()?, listeners })
+    }
+}
+
+/// Starts worker. With `--wait-all` it is no child of ours: then our children are the program's processes and nobody else.
+pub(crate) fn fork(
+    plan: &Plan,
+    netns: &Netns,
+    inside: Inside,
+    channel: Channel,
+    inherited: Inherited,
+) -> Result<(), Failure> {
+    let failed = |error| Failure::of("cannot start a process", &error);
+    let front = getpid();
+    match nsntrace_sys::fork().map_err(failed)? {
+        Fork::Parent(child) if plan.options.wait_all => {
+            let _ended = waitpid(Some(child), WaitOptions::empty());
+            Ok(())
+        }
+        Fork::Parent(_) => Ok(()),
+        Fork::Child => {
+            if plan.options.wait_all && !matches!(nsntrace_sys::fork(), Ok(Fork::Child)) {
+                nsntrace_sys::exit_now(0);
+            }
+            run(plan, netns, inside, &channel, inherited, front);
+            nsntrace_sys::exit_now(0)
+        }
+    }
+}
+
+/// Worker's life.
+fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited: Inherited, front: Pid) {
+    let _already_leader = setsid();
+    let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
+    let service = leave_terminal(inherited).and_then(|()| set_up(plan, netns, inside, channel, front));
+    match service {
+        Ok(service) => service.run(),
+        Err(failure) => channel.report(&Report::Failed(failure)),
+    }
+}
+
+/// Lets go of everything that is the user's: whoever reads the other end of a pipe waits for front alone.
+fn leave_terminal(inherited: Inherited) -> Result<(), Failure> {
+    let failed = |errno: rustix::io::Errno| Failure::of("cannot open /dev/null", &errno);
+    inherited.close();
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    rustix::stdio::dup2_stdin(null.as_fd()).map_err(failed)?;
+    rustix::stdio::dup2_stdout(null.as_fd()).map_err(failed)?;
+    rustix::stdio::dup2_stderr(null.as_fd()).map_err(failed)
+}
+
+/// Everything up to the word "ready". What was made when a step fails is taken back by `Drop`.
+fn set_up<'a>(
+    plan: &'a Plan,
+    netns: &'a Netns,
+    inside: Inside,
+    channel: &'a Channel,
+    front: Pid,
+) -> Result<Service<'a>, Failure> {
+    let Inside { mut route, sockdiag, tap, listeners } = inside;
+    let (ring, network) = thread::scope(|scope| {
+        let ring = scope.spawn(|| make_ring(tap, plan.outfile.is_stream));
+        let network = Network::make(plan, netns, &mut route, front);
+        (ring.join().expect("making a ring does not panic"), network)
+    });
+    let network = network?;
+    let recorder = Recorder::start(ring?, network.peer_ifindex(), &plan.outfile)?;
+    for note in network.notes() {
+        channel.report(&Report::Note(note.clone()));
+    }
+    channel.report(&network.ready());
+    Service::new(channel, netns, network, route, sockdiag, listeners, recorder)
+}
+
+fn make_ring(tap: Tap, is_stream: bool) -> Result<IdleRing, CaptureError> {
+    let retire_timeout_ms = if is_stream { STREAM_RETIRE_TIMEOUT_MS } else { FILE_RETIRE_TIMEOUT_MS };
+    tap.make_ring(ring_geometry(retire_timeout_ms))
+}
+
+/// Few wake-ups: nobody looks at the file before its end.
+const FILE_RETIRE_TIMEOUT_MS: u32 = 100;
+/// Somebody may be watching the packets go by.
+const STREAM_RETIRE_TIMEOUT_MS: u32 = 30;

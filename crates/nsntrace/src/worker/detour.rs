@@ -1,0 +1,142 @@
+//! `--device`: packets of the traced program leave through one device, whatever the host's routes prefer.
+//!
+//! # Theory of operation
+//! A rule sends what comes in by our veth to a table of our own. In it stand copies of the host's routes out of that device,
+//! followed by a refusal of everything else: what the device does not reach is unreachable, and does not leave by
+//! another one. The copies follow the host's routes. Rule and routes bear our protocol number, by which the next run finds
+//! them if this one is killed.
+//!
+//! # References
+//! ip-rule(8), ip-route(8).
+
+use nsntrace_link::{
+    IfIndex, IfName, IpFamily, Link, NextHop, PROTOCOL, Plan, Prefix, Route, RouteKind, RouteSocket, Rule,
+    table,
+};
+
+use crate::failure::Failure;
+
+/// A detour that is in place.
+pub(crate) struct Detour {
+    device: IfIndex,
+    table: u32,
+    rules: Vec<Rule>,
+    routes: Vec<Route>,
+}
+
+impl Detour {
+    /// Sends what comes in by `veth` out of `device`. The number of the veth, which no other link has, is the table's.
+    pub(crate) fn make(
+        host: &mut RouteSocket,
+        veth: (IfIndex, &IfName),
+        device: &Link,
+    ) -> Result<Self, Failure> {
+        let table = veth.0.get();
+        let mut detour = Self { device: device.ifindex, table, rules: Vec::new(), routes: Vec::new() };
+        let made = detour.follow(host).and_then(|()| detour.add_rules(host, veth.1));
+        match made {
+            Ok(()) => Ok(detour),
+            Err(failure) => {
+                detour.take_back(host);
+                Err(failure)
+            }
+        }
+    }
+
+    fn add_rules(&mut self, host: &mut RouteSocket, veth: &IfName) -> Result<(), Failure> {
+        for family in self.families() {
+            let rule = Rule {
+                family,
+                priority: PRIORITY,
+                table: self.table,
+                iif: Some(veth.clone()),
+                protocol: PROTOCOL,
+            };
+            host.add_rule(&rule)?;
+            self.rules.push(rule);
+        }
+        Ok(())
+    }
+
+    /// The families that the table has routes of: IPv4, and IPv6 where the kernel has it.
+    fn families(&self) -> Vec<IpFamily> {
+        let has = |family: &IpFamily| self.routes.iter().any(|route| route.destination.family() == *family);
+        IpFamily::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Makes the table's routes those that the host has out of the device now.
+    pub(crate) fn follow(&mut self, host: &mut RouteSocket) -> Result<(), Failure> {
+        let wanted = self.wanted(&host.routes()?);
+        let (kept, gone): (Vec<_>, Vec<_>) = self.routes.drain(..).partition(|route| wanted.contains(route));
+        self.routes = kept;
+        for route in gone {
+            // The kernel may have removed it together with its gateway or address.
+            let _gone_already = host.delete_route(&route);
+        }
+        for route in wanted {
+            if !self.routes.contains(&route) {
+                self.add(host, route)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, host: &mut RouteSocket, route: Route) -> Result<(), Failure> {
+        match host.apply(Plan::new().add_route(&route)) {
+            Ok(()) => {
+                self.routes.push(route);
+                Ok(())
+            }
+            // Changing at this moment, or IPv6 is off: the next change of routes brings us here again.
+            Err(error) if error.errno().is_some() && is_optional(&route) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wanted(&self, routes: &[Route]) -> Vec<Route> {
+        let by_device = |route: &&Route| {
+            let is_hosts = route.table != table::LOCAL && route.protocol != PROTOCOL && !route.is_dead;
+            is_hosts && route.kind == RouteKind::Unicast && self.hop_of(route).is_some()
+        };
+        let mut wanted: Vec<_> =
+            routes.iter().filter(by_device).filter_map(|route| self.copy(route)).collect();
+        // Connected networks first: gateways are looked for on them.
+        wanted.sort_by_key(|route| route.next_hops[0].gateway.is_some());
+        wanted.dedup_by(|one, other| one == other);
+        wanted.extend(IpFamily::ALL.map(|family| self.refusal(family)));
+        wanted
+    }
+
+    fn hop_of(&self, route: &Route) -> Option<NextHop> {
+        route.next_hops.iter().copied().find(|hop| hop.oif == self.device)
+    }
+
+    fn copy(&self, route: &Route) -> Option<Route> {
+        let ours = Route::new(route.destination, self.table, self.hop_of(route)?);
+        Some(Route { metric: route.metric, ..ours })
+    }
+
+    fn refusal(&self, family: IpFamily) -> Route {
+        let hop = NextHop { oif: IfIndex::LOOPBACK, gateway: None };
+        let route = Route::new(Prefix::default_of(family), self.table, hop);
+        Route { kind: RouteKind::Refused, next_hops: Vec::new(), metric: u32::MAX, scope: 0, ..route }
+    }
+
+    /// Removes rules, then routes. What is gone already is no failure, and what stays the next run finds.
+    pub(crate) fn take_back(&mut self, host: &mut RouteSocket) {
+        for rule in self.rules.drain(..) {
+            let _left = host.delete_rule(&rule);
+        }
+        for route in self.routes.drain(..) {
+            let _left = host.delete_route(&route);
+        }
+    }
+}
+
+/// All but the refusal of IPv4, without which packets could leave elsewhere.
+fn is_optional(route: &Route) -> bool {
+    route.kind != RouteKind::Refused || route.destination.family() == IpFamily::V6
+}
+
+/// Right behind the local table's rule, before anybody else's: it concerns packets of our veth alone.
+const PRIORITY: u32 = 1;

@@ -1,0 +1,87 @@
+//! Taking back what an earlier run could not: both of its processes were killed.
+
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use nsntrace_lease::RunDir;
+use nsntrace_link::RouteSocket;
+use nsntrace_netns::Name;
+use rustix::net::{AddressFamily, SocketType, socket};
+
+use crate::failure::Failure;
+
+/// Opens the directory in which the runs of this network namespace meet.
+pub(crate) fn run_dir() -> Result<RunDir, Failure> {
+    // A cookie is never used twice; before Linux 5.14 the inode has to do.
+    let any = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
+        .map_err(|errno| Failure::of("cannot open a socket", &errno))?;
+    let scope = match nsntrace_sys::netns_cookie(any.as_fd()) {
+        Ok(cookie) => format!("net-{cookie}"),
+        Err(_unknown) => format!("net-i{}", nsntrace_netns::current_id()?),
+    };
+    Ok(RunDir::open(Path::new(RUN_DIR), &scope)?)
+}
+
+/// Takes back what killed runs left. What cannot be taken back now is left for the next run; it harms nobody.
+pub(crate) fn heal(run_dir: &RunDir, host: &mut RouteSocket) {
+    for stale in run_dir.stale().unwrap_or_default() {
+        let is_undone = stale.notes.iter().all(|note| undo(note).is_ok());
+        if is_undone {
+            let _left = stale.forget();
+        }
+    }
+    let _left = run_dir.heal_leases();
+    let _left = host.remove_stale_rules();
+    let _left = nsntrace_nat::remove_stale(|pid, start| {
+        start_time(pid).is_some_and(|now| start.is_none_or(|start| start == now))
+    });
+}
+
+/// Heals at once: worker of this very run was killed.
+pub(crate) fn clean_up_after() {
+    let healed = || -> Result<(), Failure> {
+        let mut host = RouteSocket::open()?;
+        heal(&run_dir()?, &mut host);
+        Ok(())
+    };
+    // The next run tries again.
+    let _left = healed();
+}
+
+/// What a run notes before it shows its namespace under a name.
+pub(crate) fn name_note(name: &str) -> String {
+    format!("{NETNS_NAME} {name}")
+}
+
+fn undo(note: &str) -> Result<(), Failure> {
+    match note.split_once(' ') {
+        Some((NETNS_NAME, name)) => Ok(Name::take_back(name)?),
+        // A later version's note: not ours to understand, hence not ours to forget.
+        _ => Err(Failure::of("cannot undo", &Error::from(ErrorKind::Unsupported))),
+    }
+}
+
+/// When a process started, in clock ticks after boot: field 22 of proc(5)'s `stat`. `None` for no such process.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name, is in parentheses and may hold anything.
+    let (_, from_third) = stat.rsplit_once(')')?;
+    from_third.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+const NETNS_NAME: &str = "netns-name";
+const RUN_DIR: &str = "/run/nsntrace";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_has_started_and_nobody_has_pid_0() {
+        let boot_ticks = start_time(std::process::id()).unwrap();
+        assert!(boot_ticks > 0);
+        assert_eq!(start_time(0), None);
+    }
+}

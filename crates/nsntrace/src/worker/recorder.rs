@@ -1,0 +1,174 @@
+//! The thread that copies packets from the ring to the output.
+//!
+//! # Theory of operation
+//! One thread, no buffer besides the ring: while the output is slow the ring fills, and the kernel counts what finds no room. The thread
+//! ends when it is told that nothing can be received any more; then it drains the ring and completes the file. Whoever
+//! waits for it polls a descriptor, since a write to a pipe that nobody reads may last for ever.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+use nsntrace_capture::{Capture, Frame, IdleRing, MAX_SNAPLEN};
+use nsntrace_link::IfIndex;
+use nsntrace_pcapwriter::{Direction, Interface, OutputFile, Packet, Section, Statistics, Writer};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::failure::{Failure, chain};
+use crate::outfile::Outfile;
+use crate::protocol::Outcome;
+
+/// The running thread.
+pub(crate) struct Recorder {
+    thread: JoinHandle<Outcome>,
+    stop: OwnedFd,
+    done: OwnedFd,
+}
+
+impl Recorder {
+    /// Starts to receive and to write. When this returns, no packet is missed any more.
+    pub(crate) fn start(ring: IdleRing, uplink: IfIndex, outfile: &Outfile) -> Result<Self, Failure> {
+        let cannot_write = |error: &dyn std::error::Error| Failure::of("cannot write the capture", error);
+        outfile.begin().map_err(|error| cannot_write(&error))?;
+        let file = outfile.file.try_clone().map_err(|error| cannot_write(&error))?;
+        let output = OutputFile::new(file).map_err(|error| cannot_write(&error))?;
+        let writer = new_writer(output, outfile).map_err(|error| cannot_write(&error))?;
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
+        };
+        let (stop, done) = (event()?, event()?);
+        let capture = ring.start(uplink.get(), snaplen())?;
+        let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
+        let record = move || {
+            let outcome = record(capture, writer, stopped.as_fd());
+            raise(&finished);
+            outcome
+        };
+        let thread = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
+        let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        Ok(Self { thread, stop, done })
+    }
+
+    /// Tells the thread that nothing can be received any more.
+    pub(crate) fn stop(&self) {
+        raise(&self.stop);
+    }
+
+    /// Readable when the file is complete.
+    pub(crate) fn done(&self) -> BorrowedFd<'_> {
+        self.done.as_fd()
+    }
+
+    /// Waits for the thread.
+    pub(crate) fn join(self) -> Outcome {
+        self.thread.join().unwrap_or_else(|_panic| Outcome {
+            output_error: Some("the thread that writes packets has failed".into()),
+            ..Outcome::default()
+        })
+    }
+}
+
+fn new_writer(
+    output: OutputFile,
+    outfile: &Outfile,
+) -> Result<Writer<OutputFile>, nsntrace_pcapwriter::WriterError> {
+    let uname = rustix::system::uname();
+    let os = format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy());
+    let section = Section {
+        os: &os,
+        application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
+        hardware: uname.machine().to_str().ok(),
+        comment: Some(COMMENT),
+        filter: None,
+        snaplen: snaplen(),
+        interfaces: &[
+            Interface { name: "eth0", description: "the traced program's way out" },
+            Interface { name: "lo", description: "the traced program's loopback" },
+        ],
+    };
+    Writer::new(output, outfile.format, &section)
+}
+
+/// The thread's life.
+fn record(mut capture: Capture, mut writer: Writer<OutputFile>, stop: BorrowedFd<'_>) -> Outcome {
+    let started_ns = now_ns();
+    loop {
+        while capture.read_block(|frame| write(&mut writer, frame)) {}
+        // Before every wait: what is in memory is not in the file.
+        writer.flush();
+        if wait(&capture, stop) {
+            break;
+        }
+    }
+    // Counted before the last frames are read: no more can come.
+    let counted = capture.statistics().unwrap_or_default();
+    capture.drain(|frame| write(&mut writer, frame));
+    let statistics = Statistics {
+        received: counted.received,
+        dropped_by_kernel: counted.dropped,
+        started_ns,
+        ended_ns: now_ns(),
+    };
+    let summary = writer.finish(&statistics);
+    let is_reader_gone = summary.error.as_ref().is_some_and(is_broken_pipe);
+    Outcome {
+        written: summary.written,
+        dropped: counted.dropped,
+        unwritten: summary.lost,
+        output_error: summary.error.filter(|_error| !is_reader_gone).map(|error| chain(&error)),
+        survivors: Vec::new(),
+    }
+}
+
+/// Counts what it cannot write; the sum is told at the end.
+fn write(writer: &mut Writer<OutputFile>, frame: &Frame<'_>) {
+    let packet = Packet {
+        interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
+        timestamp_ns: frame.timestamp_ns,
+        original_len: frame.wire_len(),
+        parts: &frame.parts(),
+        direction: match frame.direction {
+            nsntrace_capture::Direction::Inbound => Direction::Inbound,
+            nsntrace_capture::Direction::Outbound => Direction::Outbound,
+        },
+    };
+    let _counted = writer.write(&packet);
+}
+
+/// Waits for a block or for the end; true for the end.
+fn wait(capture: &Capture, stop: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(capture, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    match poll(&mut fds, None) {
+        Ok(_) => fds[1].revents().intersects(PollFlags::IN),
+        Err(_interrupted) => false,
+    }
+}
+
+fn is_broken_pipe(error: &nsntrace_pcapwriter::WriterError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Nanoseconds since the epoch, by the clock that packets are stamped with.
+fn now_ns() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    fd.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))
+}
+
+fn raise(event: &OwnedFd) {
+    // The counter of an eventfd takes 2^64 - 2 of these.
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+fn snaplen() -> u32 {
+    u32::try_from(MAX_SNAPLEN).expect("it is 262144")
+}
+
+/// Said once in a pcapng file, so that nobody wonders at "bad checksum".
+const COMMENT: &str = "Frames that the program sent were recorded before the checksum was computed, and may be longer than \
+    the MTU: the kernel leaves both to the device (checksum and segmentation offload).";

@@ -1,0 +1,184 @@
+//! Worker's loop while the program runs, and the way to its end.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nsntrace_link::{IfIndex, Plan as LinkPlan, RouteSocket};
+use nsntrace_netns::Netns;
+use nsntrace_relay::{Listener, Relay};
+use nsntrace_sockdiag::SockDiag;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::Timespec;
+
+use super::network::Network;
+use super::recorder::Recorder;
+use crate::failure::Failure;
+use crate::protocol::{Channel, Order, Outcome, Report};
+
+/// A trace that is running.
+pub(crate) struct Service<'a> {
+    channel: &'a Channel,
+    netns: &'a Netns,
+    network: Network,
+    inside: RouteSocket,
+    sockdiag: SockDiag,
+    relay: Relay,
+    recorder: Recorder,
+    state: State,
+}
+
+/// How far the trace is, as front has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// The program runs.
+    Running,
+    /// The program has ended; its connections may still be closing.
+    Ended,
+    /// The user wants it to end now.
+    Hurried,
+    /// Front is gone: nobody waits for us, and nobody for the program.
+    Orphaned,
+}
+
+impl<'a> Service<'a> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a trace, made one by one and met here")]
+    pub(crate) fn new(
+        channel: &'a Channel,
+        netns: &'a Netns,
+        network: Network,
+        inside: RouteSocket,
+        sockdiag: SockDiag,
+        listeners: Vec<Listener>,
+        recorder: Recorder,
+    ) -> Result<Self, Failure> {
+        let relay = Relay::new(listeners)?;
+        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, state: State::Running })
+    }
+
+    /// Serves until the program has ended or front is gone; then completes the file and cleans up.
+    pub(crate) fn run(mut self) {
+        while self.state == State::Running {
+            self.serve(None);
+        }
+        if self.state == State::Orphaned {
+            self.kill_members();
+        }
+        self.linger();
+        self.close_links();
+        self.recorder.stop();
+        self.wait_for_recorder();
+        self.close();
+    }
+
+    /// Waits for something to do, at most until `deadline`, and does it. True if the recorder is done.
+    fn serve(&mut self, deadline: Option<Instant>) -> bool {
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        let watched =
+            [self.channel.as_fd(), self.relay.as_fd(), self.network.monitor().as_fd(), self.recorder.done()];
+        let ready = readable(watched, self.state == State::Orphaned, timeout.as_ref());
+        let [order, relay, monitor, done] = ready;
+        if order {
+            self.obey();
+        }
+        let served = if relay { self.relay.service().map_err(Failure::from) } else { Ok(()) };
+        let followed = if monitor { self.network.follow_host() } else { Ok(()) };
+        for failure in [served, followed].into_iter().filter_map(Result::err) {
+            self.channel.report(&Report::Note(failure.message));
+        }
+        done
+    }
+
+    fn obey(&mut self) {
+        let next = match self.channel.next_order() {
+            Some(Order::Finish) => State::Ended,
+            Some(Order::Hurry) => State::Hurried,
+            None => State::Orphaned,
+        };
+        self.state = self.state.max(next);
+    }
+
+    /// The program has lost its trace and is about to lose its network: it would only linger.
+    fn kill_members(&self) {
+        for pid in self.netns.members().into_iter().filter_map(Pid::from_raw) {
+            // Gone meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// Gives connections of the ended program, whose last bytes are the kernel's by now, the time to close.
+    fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        while self.state == State::Ended
+            && Instant::now() < deadline
+            && self.sockdiag.closing_tcp().is_ok_and(|tcp| tcp.is_talking())
+        {
+            self.serve(Some(Instant::now() + LINGER_STEP));
+        }
+    }
+
+    /// Takes the links of the namespace down. The kernel waits for every receiver at work, so that afterwards all frames are in the ring.
+    fn close_links(&mut self) {
+        let mut plan = LinkPlan::new();
+        plan.set_down(self.network.peer_ifindex()).set_down(IfIndex::LOOPBACK);
+        // Links that the program took down or away itself are quiet, too.
+        let _quiet = self.inside.apply(&plan);
+    }
+
+    /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever.
+    fn wait_for_recorder(&mut self) {
+        let mut patience = None;
+        loop {
+            if self.state == State::Orphaned && patience.is_none() {
+                patience = Some(Instant::now() + PATIENCE);
+            }
+            if self.serve(patience) || patience.is_some_and(|patience| Instant::now() >= patience) {
+                return;
+            }
+        }
+    }
+
+    /// Tells front, then takes everything back.
+    fn close(self) {
+        let Self { channel, netns, network, mut inside, relay, recorder, .. } = self;
+        let survivors = netns.members();
+        let is_done = {
+            let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let [done] = readable([recorder.done()], false, Some(&timeout));
+            done
+        };
+        if is_done {
+            let outcome = Outcome { survivors: survivors.clone(), ..recorder.join() };
+            channel.report(&Report::Finished(outcome));
+        }
+        drop(relay);
+        if !survivors.is_empty() {
+            // They lose the way out, not each other.
+            let _gone_already = inside.set_up(IfIndex::LOOPBACK);
+        }
+        network.take_back();
+    }
+}
+
+/// Which of `fds` are readable or closed. Waits for one, at most `timeout`. The first is not waited for if it is `deaf`.
+fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], deaf: bool, timeout: Option<&Timespec>) -> [bool; N] {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    if deaf {
+        polled[0] = PollFd::from_borrowed_fd(fds[0], PollFlags::empty());
+    }
+    match poll(&mut polled, timeout) {
+        Ok(_) => std::array::from_fn(|index| !(deaf && index == 0) && !polled[index].revents().is_empty()),
+        Err(_interrupted) => [false; N],
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
+}
+
+/// As long as the C tool sleeps at its end; we only wait while there is something to wait for.
+const LINGER: Duration = Duration::from_secs(2);
+/// How soon a connection is seen to have closed.
+const LINGER_STEP: Duration = Duration::from_millis(5);
+/// How long a front that is gone is still worth a write that does not end.
+const PATIENCE: Duration = Duration::from_secs(1);
