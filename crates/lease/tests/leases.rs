@@ -11,9 +11,16 @@ use crate::common::{Fixture, KEY, Run};
 mod common;
 
 #[test]
-#[ignore = "the process of a run, started by the other tests"]
-fn helper_run() {
-    common::helper();
+fn a_run_is_a_process() {
+    if common::be_a_run() {
+        return;
+    }
+    let fixture = Fixture::new("0");
+    let run = fixture.start_run();
+    assert_eq!(fixture.text(), "1\n");
+    run.end();
+    assert_eq!(fixture.text(), "0\n");
+    assert!(!fixture.base().exists(), "a run that ends by itself leaves nothing");
 }
 
 #[test]

@@ -13,9 +13,16 @@ use crate::common::{Fixture, SCOPE};
 mod common;
 
 #[test]
-#[ignore = "the process of a run, started by the other tests"]
-fn helper_run() {
-    common::helper();
+fn a_run_is_a_process() {
+    if common::be_a_run() {
+        return;
+    }
+    let fixture = Fixture::new("0");
+    let run = fixture.start_run();
+    assert_eq!(fixture.text(), "1\n");
+    run.end();
+    assert_eq!(fixture.text(), "0\n");
+    assert!(!fixture.base().exists(), "a run that ends by itself leaves nothing");
 }
 
 #[test]
@@ -140,13 +147,6 @@ fn the_living_are_not_stale_and_the_killed_tell_what_to_undo() {
         stale.forget().unwrap();
     }
     assert!(dir.stale().unwrap().is_empty());
-}
-
-#[test]
-fn a_run_that_ended_by_itself_leaves_nothing() {
-    let fixture = Fixture::new("0");
-    fixture.start_run().end();
-    assert!(!fixture.base().exists());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the tests of this crate share: a directory of their own, and runs that can be killed.
-#![expect(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, reason = "each test binary uses a part, and one of them all of it")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
@@ -82,7 +82,7 @@ pub(crate) struct Run {
 impl Run {
     fn start(base: &Path, settings: &Path) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "helper_run"])
+            .args(["--exact", "--nocapture", RUN_TEST])
             .env("NSNTRACE_LEASE_BASE", base)
             .env("NSNTRACE_LEASE_SETTINGS", settings)
             .stdin(Stdio::piped())
@@ -113,11 +113,14 @@ impl Run {
     }
 }
 
-/// What a [`Run`] does in its process.
-pub(crate) fn helper() {
+/// The test of each binary that is also the process of a [`Run`]. It starts with [`be_a_run`].
+const RUN_TEST: &str = "a_run_is_a_process";
+
+/// Does what a [`Run`] does, if this process is one. The test that calls it is over then.
+pub(crate) fn be_a_run() -> bool {
     let var = |name: &str| env::var_os(name).map(PathBuf::from);
     let (Some(base), Some(settings)) = (var("NSNTRACE_LEASE_BASE"), var("NSNTRACE_LEASE_SETTINGS")) else {
-        return; // Run by hand, with --ignored.
+        return false;
     };
     let dir = open(&base, &settings).unwrap();
     let mut presence = Presence::register(&dir, std::process::id()).unwrap();
@@ -127,6 +130,7 @@ pub(crate) fn helper() {
     io::stdout().write_all(b"leased\n").unwrap();
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(fs::read_to_string(settings.join(KEY)).unwrap(), "1\n", "changed while it was leased");
+    true
 }
 
 /// Whether a test that needs a privilege can run. Without it the test fails under `NSNTRACE_TEST=strict`, and says so
