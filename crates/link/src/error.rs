@@ -81,6 +81,8 @@ pub enum Step {
     DeleteLink(IfIndex),
     /// `ip link set addrgenmode none`.
     StopAddressGeneration(IfIndex),
+    /// `ip link set arp off`.
+    StopArp(IfIndex),
     /// `ip address add`.
     AddAddress(IfAddress, IfIndex),
     /// `ip neighbour add`.
@@ -114,6 +116,7 @@ impl fmt::Display for Step {
             Self::StopAddressGeneration(ifindex) => {
                 write!(f, "stop link-local addresses on the device with ifindex {ifindex}")
             }
+            Self::StopArp(ifindex) => write!(f, "stop ARP on the device with ifindex {ifindex}"),
             Self::AddAddress(address, ifindex) => {
                 write!(f, "add address {address} to the device with ifindex {ifindex}")
             }

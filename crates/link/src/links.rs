@@ -113,12 +113,12 @@ impl RouteSocket {
 impl Plan {
     /// `ip link set dev NAME up`. Refused with `ENODEV` where no link has this number.
     pub fn set_up(&mut self, ifindex: IfIndex) -> &mut Self {
-        self.set_flags(Step::SetUp(ifindex), ifindex, Iff::UP)
+        self.set_flags(Step::SetUp(ifindex), ifindex, Iff::UP, Iff::UP)
     }
 
     /// `ip link set dev NAME down`. Refused with `ENODEV` where no link has this number.
     pub fn set_down(&mut self, ifindex: IfIndex) -> &mut Self {
-        self.set_flags(Step::SetDown(ifindex), ifindex, Iff::empty())
+        self.set_flags(Step::SetDown(ifindex), ifindex, Iff::empty(), Iff::UP)
     }
 
     /// `ip link delete dev NAME`. Refused with `ENODEV` where no link has this number.
@@ -143,14 +143,23 @@ impl Plan {
         })
     }
 
+    /// `ip link set dev NAME arp off`: nobody is asked for by ARP or neighbour discovery, and no multicast group is joined to be
+    /// found by the latter, which MLD would report. Neighbours are those of [`Plan::add_neighbour`]. To be done before
+    /// addresses are added.
+    ///
+    /// Refused with `ENODEV` where no link has this number.
+    pub fn stop_arp(&mut self, ifindex: IfIndex) -> &mut Self {
+        self.set_flags(Step::StopArp(ifindex), ifindex, Iff::NOARP, Iff::NOARP)
+    }
+
     pub(crate) fn show(&mut self, ifindex: IfIndex) -> &mut Self {
         let header = header(Some(ifindex), Iff::empty(), Iff::empty());
         self.push(Step::Show(ifindex), Rtm::Getlink.into(), NlmF::empty(), &header, |_| {})
     }
 
-    fn set_flags(&mut self, step: Step, ifindex: IfIndex, flags: Iff) -> &mut Self {
-        // Only the bits in ifi_change are touched.
-        let header = header(Some(ifindex), flags, Iff::UP);
+    /// Only the bits in `change` are touched.
+    fn set_flags(&mut self, step: Step, ifindex: IfIndex, flags: Iff, change: Iff) -> &mut Self {
+        let header = header(Some(ifindex), flags, change);
         self.push(step, Rtm::Setlink.into(), NlmF::empty(), &header, |_| {})
     }
 }

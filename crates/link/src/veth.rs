@@ -102,15 +102,15 @@ impl RouteSocket {
         unreachable!("the last attempt returns")
     }
 
-    /// Configures the end in this namespace and learns the name that it got.
+    /// Configures the end in this namespace and learns the name that it has got.
     fn finish(&mut self, ifindex: IfIndex, addresses: &[IfAddress]) -> Result<IfName, LinkError> {
         self.stop_address_generation(ifindex)?;
         let mut plan = Plan::new();
         plan.show(ifindex);
+        plan.stop_arp(ifindex);
         for address in addresses {
             plan.add_address(ifindex, *address);
         }
-        plan.set_up(ifindex);
         let mut name = None;
         self.apply_with(&plan, |message| name = parse(message).map(|link| link.name))?;
         name.ok_or(LinkError::Incomplete { step: Step::Show(ifindex) })

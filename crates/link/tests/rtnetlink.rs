@@ -74,9 +74,9 @@ fn a_veth_spans_two_namespaces() {
         let veth = create(&mut socket, &traced, "eth0").unwrap();
         assert_eq!(veth.name.as_str(), "nst0");
         let seen = sh(
-            "ip -j -d link show nst0 | jq -c '.[]|[.ifindex,.mtu,.inet6_addr_gen_mode,(.flags|index(\"UP\")>=0)]'",
+            "ip -j -d link show nst0 | jq -c '.[]|[.ifindex,.mtu,.inet6_addr_gen_mode,(.flags-[\"BROADCAST\",\"MULTICAST\"])]'",
         );
-        assert_eq!(seen, format!("[{},1400,\"none\",true]", veth.ifindex));
+        assert_eq!(seen, format!("[{},1400,\"none\",[\"NOARP\"]]", veth.ifindex));
         let seen = sh("ip -j address show nst0 | jq -r '.[].addr_info[]|\"\\(.local)/\\(.prefixlen)\"'");
         assert_eq!(seen, "10.9.8.0/31\n2001:db8:5e::/127");
         let seen = traced.sh("ip -j link show eth0 | jq -c \".[]|[.ifindex,.mtu,.operstate]\"");
@@ -86,11 +86,21 @@ fn a_veth_spans_two_namespaces() {
         let mut inside = traced.inside(|| RouteSocket::open().unwrap());
         inside.stop_address_generation(veth.peer_ifindex).unwrap();
         let mut plan = Plan::new();
-        plan.set_up(IfIndex::LOOPBACK).set_up(veth.peer_ifindex);
+        plan.set_up(IfIndex::LOOPBACK).stop_arp(veth.peer_ifindex).set_up(veth.peer_ifindex);
         plan.add_address(veth.peer_ifindex, address("10.9.8.1/31"));
         plan.add_address(veth.peer_ifindex, address("2001:db8:5e::1/127"));
         plan.add_route(&Route::default_by(ip("10.9.8.0"), veth.peer_ifindex));
         plan.add_route(&Route::default_by(ip("2001:db8:5e::"), veth.peer_ifindex));
+        inside.apply(&plan).unwrap();
+        let ends = [socket.link(veth.ifindex), inside.link(veth.peer_ifindex)];
+        let [near, far] = ends.map(|link| link.unwrap().mac.unwrap());
+        let mut plan = Plan::new();
+        plan.set_up(veth.ifindex).add_neighbour(veth.ifindex, ip("10.9.8.1"), far);
+        plan.add_neighbour(veth.ifindex, ip("2001:db8:5e::1"), far);
+        socket.apply(&plan).unwrap();
+        let mut plan = Plan::new();
+        plan.add_neighbour(veth.peer_ifindex, ip("10.9.8.0"), near);
+        plan.add_neighbour(veth.peer_ifindex, ip("2001:db8:5e::"), near);
         inside.apply(&plan).unwrap();
         assert_eq!(traced.sh("ip -j route show default | jq -r .[].gateway"), "10.9.8.0");
         assert_eq!(traced.sh("ip -j -6 route show default | jq -r .[].gateway"), "2001:db8:5e::");

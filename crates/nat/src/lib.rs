@@ -1,2 +1,38 @@
-//! Masquerading for one device with an nf_tables table that dies with its owner.
+//! Masquerading for one device with an `nf_tables` table that dies with its owner; and what connection
+//! tracking remembers of it.
+//!
+//! [`Nat::install`] makes the table, and the kernel removes it when the [`Nat`] is dropped or its process
+//! killed. [`conntrack`] makes the kernel forget the connections.
+//!
+//! ```no_run
+//! use nsntrace_nat::{Nat, Owner, Spec};
+//!
+//! let nat = Nat::install(&Spec {
+//!     owner: Owner { pid: 1234, start_time: 56789 },
+//!     device: "nst0",
+//!     device_prefix: "nst",
+//!     ipv4: Some("10.1.2.3".parse()?),
+//!     ipv6: None,
+//!     only_via: None,
+//!     guarded: &["eth0"],
+//! })?;
+//! assert!(nat.is_owned(), "Linux 5.12 or later");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it is not
+//! A firewall, or a way past one: where another table drops what we forward, it stays dropped.
 #![forbid(unsafe_code)]
+
+pub mod conntrack;
+mod error;
+mod expr;
+mod rules;
+mod stale;
+mod table;
+mod transaction;
+mod uapi;
+
+pub use error::{NatError, Step};
+pub use stale::remove_stale;
+pub use table::{Nat, Owner, Spec};

@@ -1,4 +1,5 @@
 //! A network namespace per test, a second one to talk to, and foreign tools to look with.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     env,
@@ -65,6 +66,11 @@ impl Netns {
         std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut line).unwrap();
         let file = File::open(format!("/proc/{}/ns/net", holder.id())).unwrap();
         Self { holder, file }
+    }
+
+    /// A process of this namespace, for iproute2.
+    pub(crate) fn pid(&self) -> u32 {
+        self.holder.id()
     }
 
     /// What a shell command prints in this namespace.

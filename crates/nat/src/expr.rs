@@ -1,0 +1,164 @@
+//! Expressions: the steps of a rule, each a small instruction of the `nf_tables` virtual machine.
+//!
+//! # Theory of operation
+//! A rule loads something into a register, compares it, and goes on to the next expression while that holds;
+//! the last one says what becomes of the packet. We use one register, number 1, of 16 bytes.
+//!
+//! # Kernel interface
+//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`. Every number
+//! in network order, save what is in a register: that is as the machine or the packet has it.
+//!
+//! # References
+//! include/uapi/linux/netfilter/nf_tables.h; net/netfilter/nft_meta.c, `nft_payload.c`, `nft_cmp.c`,
+//! `nft_ct.c`; `nft --debug=netlink list ruleset` prints the same.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use nsntrace_netlink::AttributeWriter;
+
+use crate::uapi::{
+    CT_STATE_ESTABLISHED, CT_STATE_RELATED, NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_CMP_EQ,
+    NFT_CMP_NEQ, NFT_CT_STATE, NFT_META_IIFNAME, NFT_META_NFPROTO, NFT_META_OIFNAME,
+    NFT_PAYLOAD_NETWORK_HEADER, NFT_REG_1, NFT_REG_VERDICT, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN,
+    NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG,
+    NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
+    NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_META_DREG, NFTA_META_KEY,
+    NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_VERDICT_CODE,
+};
+
+/// A part of a rule, in the words of nft(8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expr<'a> {
+    /// `iifname "NAME"`
+    IifName(&'a str),
+    /// `oifname "NAME"`
+    OifName(&'a str),
+    /// `oifname != "NAME"`
+    OifNameIsNot(&'a str),
+    /// `oifname != "PREFIX*"`
+    OifNameBeginsNotWith(&'a str),
+    /// `ip saddr ADDRESS`
+    Ipv4Source(Ipv4Addr),
+    /// `ip6 saddr ADDRESS`
+    Ipv6Source(Ipv6Addr),
+    /// `ct state established,related`
+    IsReply,
+    /// `masquerade`
+    Masquerade,
+    /// `accept`
+    Accept,
+    /// `drop`
+    Drop,
+}
+
+impl Expr<'_> {
+    /// Appends the instructions to the list in `NFTA_RULE_EXPRESSIONS`.
+    pub(crate) fn write(self, a: &mut AttributeWriter<'_>) {
+        match self {
+            Self::IifName(name) => {
+                load_meta(a, NFT_META_IIFNAME);
+                compare(a, NFT_CMP_EQ, &whole_name(name));
+            }
+            Self::OifName(name) => {
+                load_meta(a, NFT_META_OIFNAME);
+                compare(a, NFT_CMP_EQ, &whole_name(name));
+            }
+            Self::OifNameIsNot(name) => {
+                load_meta(a, NFT_META_OIFNAME);
+                compare(a, NFT_CMP_NEQ, &whole_name(name));
+            }
+            Self::OifNameBeginsNotWith(prefix) => {
+                load_meta(a, NFT_META_OIFNAME);
+                compare(a, NFT_CMP_NEQ, prefix.as_bytes());
+            }
+            Self::Ipv4Source(address) => compare_source(a, NFPROTO_IPV4, IPV4_SADDR, &address.octets()),
+            Self::Ipv6Source(address) => compare_source(a, NFPROTO_IPV6, IPV6_SADDR, &address.octets()),
+            Self::IsReply => {
+                load_ct_state(a);
+                keep_bits(a, CT_STATE_ESTABLISHED | CT_STATE_RELATED);
+                compare(a, NFT_CMP_NEQ, &0_u32.to_ne_bytes());
+            }
+            Self::Masquerade => instruction(a, "masq", |_| {}),
+            Self::Accept => verdict(a, NF_ACCEPT),
+            Self::Drop => verdict(a, NF_DROP),
+        }
+    }
+}
+
+/// A name fills the register with zeros behind it, so that a longer name is another one.
+fn whole_name(name: &str) -> [u8; IFNAMSIZ] {
+    let mut padded = [0; IFNAMSIZ];
+    // Names were checked to fit, with a zero to spare, when the rule was asked for.
+    for (to, from) in padded.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    padded
+}
+
+fn instruction(a: &mut AttributeWriter<'_>, name: &str, fill: impl FnOnce(&mut AttributeWriter<'_>)) {
+    a.nested(NFTA_LIST_ELEM, |a| {
+        a.str(NFTA_EXPR_NAME, name);
+        a.nested(NFTA_EXPR_DATA, fill);
+    });
+}
+
+fn load_meta(a: &mut AttributeWriter<'_>, key: u32) {
+    instruction(a, "meta", |a| {
+        a.u32_be(NFTA_META_DREG, NFT_REG_1);
+        a.u32_be(NFTA_META_KEY, key);
+    });
+}
+
+fn load_ct_state(a: &mut AttributeWriter<'_>) {
+    instruction(a, "ct", |a| {
+        a.u32_be(NFTA_CT_DREG, NFT_REG_1);
+        a.u32_be(NFTA_CT_KEY, NFT_CT_STATE);
+    });
+}
+
+/// An `inet` table sees both families: ask which one before reading the header.
+fn compare_source(a: &mut AttributeWriter<'_>, nfproto: u8, offset: u32, address: &[u8]) {
+    load_meta(a, NFT_META_NFPROTO);
+    compare(a, NFT_CMP_EQ, &[nfproto]);
+    instruction(a, "payload", |a| {
+        a.u32_be(NFTA_PAYLOAD_DREG, NFT_REG_1);
+        a.u32_be(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+        a.u32_be(NFTA_PAYLOAD_OFFSET, offset);
+        a.u32_be(NFTA_PAYLOAD_LEN, u32::try_from(address.len()).expect("an address has 4 or 16 bytes"));
+    });
+    compare(a, NFT_CMP_EQ, address);
+}
+
+fn compare(a: &mut AttributeWriter<'_>, op: u32, value: &[u8]) {
+    instruction(a, "cmp", |a| {
+        a.u32_be(NFTA_CMP_SREG, NFT_REG_1);
+        a.u32_be(NFTA_CMP_OP, op);
+        a.nested(NFTA_CMP_DATA, |a| a.bytes(NFTA_DATA_VALUE, value));
+    });
+}
+
+fn keep_bits(a: &mut AttributeWriter<'_>, bits: u32) {
+    instruction(a, "bitwise", |a| {
+        a.u32_be(NFTA_BITWISE_SREG, NFT_REG_1);
+        a.u32_be(NFTA_BITWISE_DREG, NFT_REG_1);
+        a.u32_be(NFTA_BITWISE_LEN, 4);
+        a.nested(NFTA_BITWISE_MASK, |a| a.bytes(NFTA_DATA_VALUE, &bits.to_ne_bytes()));
+        a.nested(NFTA_BITWISE_XOR, |a| a.bytes(NFTA_DATA_VALUE, &[0; 4]));
+    });
+}
+
+fn verdict(a: &mut AttributeWriter<'_>, code: u32) {
+    instruction(a, "immediate", |a| {
+        a.u32_be(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+        a.nested(NFTA_IMMEDIATE_DATA, |a| {
+            a.nested(NFTA_DATA_VERDICT, |a| a.u32_be(NFTA_VERDICT_CODE, code));
+        });
+    });
+}
+
+/// linux/if.h: bytes of a name with its closing zero.
+const IFNAMSIZ: usize = 16;
+/// Offset of the source address in an IPv4 header (RFC 791, section 3.1).
+const IPV4_SADDR: u32 = 12;
+/// Offset of the source address in an IPv6 header (RFC 8200, section 3).
+const IPV6_SADDR: u32 = 8;

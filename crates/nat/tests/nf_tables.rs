@@ -1,0 +1,339 @@
+//! What this crate asks of `nf_tables` and connection tracking, seen by nft(8), conntrack(8) and ping(8).
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../link/tests/harness/mod.rs"]
+mod harness;
+
+use std::{
+    env,
+    process::{Command, Stdio},
+    thread,
+};
+
+use harness::{Netns, isolated, isolated_by, sh};
+use nsntrace_nat::{Nat, NatError, Owner, Spec, conntrack, remove_stale};
+use rustix::io::Errno;
+
+const OWNER: Owner = Owner { pid: 1234, start_time: 567_890 };
+
+/// Masquerades one address of each family, guards nobody.
+fn spec() -> Spec<'static> {
+    Spec {
+        owner: OWNER,
+        device: "nst0",
+        device_prefix: "nst",
+        ipv4: Some("10.203.0.1".parse().unwrap()),
+        ipv6: Some("2001:db8:5e::1".parse().unwrap()),
+        only_via: None,
+        guarded: &[],
+    }
+}
+
+/// A chain of the table as nft(8) prints it, without its frame.
+#[track_caller]
+fn rules(table: &str, chain: &str) -> Vec<String> {
+    let text = sh(&format!("nft list chain inet {table} {chain}"));
+    text.lines().filter(|line| line.starts_with("\t\t")).map(|line| line.trim().to_owned()).collect()
+}
+
+fn tables() -> String {
+    sh("nft list tables")
+}
+
+#[test]
+fn the_rules_are_those_of_the_module_header() {
+    isolated("the_rules_are_those_of_the_module_header", || {
+        let nat = Nat::install(&Spec { guarded: &["up0", "wlan0"], ..spec() }).unwrap();
+        assert!(nat.is_owned());
+        assert_eq!(nat.table(), "nsntrace-1234");
+        assert_eq!(
+            rules("nsntrace-1234", "postrouting"),
+            [
+                "type nat hook postrouting priority srcnat; policy accept;",
+                "ip saddr 10.203.0.1 masquerade",
+                "ip6 saddr 2001:db8:5e::1 masquerade",
+            ]
+        );
+        assert_eq!(
+            rules("nsntrace-1234", "forward"),
+            [
+                "type filter hook forward priority filter; policy accept;",
+                "iifname \"nst0\" accept",
+                "oifname \"nst0\" ct state established,related accept",
+                "oifname \"nst0\" drop",
+            ]
+        );
+        assert_eq!(
+            rules("nsntrace-1234", "guard"),
+            [
+                "type filter hook forward priority filter; policy accept;",
+                "iifname \"up0\" oifname != \"nst*\" drop",
+                "iifname \"wlan0\" oifname != \"nst*\" drop",
+            ]
+        );
+        let chains = sh(
+            "nft -j list table inet nsntrace-1234 | jq -c '[.nftables[].chain|values|[.name,.hook,.prio]]'",
+        );
+        assert_eq!(
+            chains,
+            r#"[["postrouting","postrouting",100],["forward","forward",0],["guard","forward",0]]"#
+        );
+        let listing = sh("nft list table inet nsntrace-1234");
+        assert!(listing.contains("comment \"nsntrace pid 1234 start 567890\""), "{listing}");
+        assert!(listing.contains("flags owner"), "{listing}");
+    });
+}
+
+#[test]
+fn one_way_out_and_one_family() {
+    isolated("one_way_out_and_one_family", || {
+        let _nat = Nat::install(&Spec { only_via: Some("wg0"), ipv6: None, ..spec() }).unwrap();
+        let postrouting = rules("nsntrace-1234", "postrouting");
+        assert_eq!(postrouting[1..], ["ip saddr 10.203.0.1 oifname \"wg0\" masquerade"]);
+        let forward = rules("nsntrace-1234", "forward");
+        assert_eq!(forward[1..3], ["iifname \"nst0\" oifname != \"wg0\" drop", "iifname \"nst0\" accept"]);
+    });
+}
+
+#[test]
+fn nobody_else_touches_an_owned_table() {
+    isolated("nobody_else_touches_an_owned_table", || {
+        let nat = Nat::install(&spec()).unwrap();
+        sh("nft flush ruleset");
+        assert_eq!(tables(), "table inet nsntrace-1234");
+        let refusal = sh("nft delete table inet nsntrace-1234 2>&1 || true");
+        assert!(refusal.contains("Operation not permitted"), "{refusal}");
+        assert_eq!(remove_stale(|_, _| false).unwrap(), 0);
+        drop(nat);
+        assert_eq!(tables(), "");
+        // The other way of ending it, which can tell how that went.
+        Nat::install(&spec()).unwrap().remove().unwrap();
+        assert_eq!(tables(), "");
+    });
+}
+
+/// Waits, without end, for what [`isolated`]'s caller kills.
+#[test]
+#[ignore = "the victim of a_killed_owner_leaves_nothing, which runs it"]
+fn victim() {
+    let _nat = Nat::install(&spec()).unwrap();
+    std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
+}
+
+#[test]
+fn a_killed_owner_leaves_nothing() {
+    isolated("a_killed_owner_leaves_nothing", || {
+        let mut victim = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "victim", "--ignored"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while tables() != "table inet nsntrace-1234" {
+            assert_eq!(victim.try_wait().unwrap(), None, "the victim ended by itself");
+        }
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        // The kernel closes the socket while the process is being reaped, or a little later.
+        while !tables().is_empty() {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn a_taken_name_gets_a_suffix() {
+    isolated("a_taken_name_gets_a_suffix", || {
+        let first = Nat::install(&spec()).unwrap();
+        sh("nft add table inet nsntrace-1234-2");
+        let third = Nat::install(&spec()).unwrap();
+        assert_eq!((first.table(), third.table()), ("nsntrace-1234", "nsntrace-1234-3"));
+        drop(first);
+        assert_eq!(tables(), "table inet nsntrace-1234-2\ntable inet nsntrace-1234-3");
+    });
+}
+
+#[test]
+fn guards_are_replaced() {
+    isolated("guards_are_replaced", || {
+        let mut nat = Nat::install(&Spec { guarded: &["up0"], ..spec() }).unwrap();
+        nat.set_guarded(&["up1", "up2"]).unwrap();
+        let guards = rules(nat.table(), "guard");
+        let expected =
+            ["iifname \"up1\" oifname != \"nst*\" drop", "iifname \"up2\" oifname != \"nst*\" drop"];
+        assert_eq!(guards[1..], expected);
+        nat.set_guarded::<&str>(&[]).unwrap();
+        assert_eq!(rules(nat.table(), "guard").len(), 1);
+        assert_eq!(rules(nat.table(), "forward").len(), 4);
+        let error = nat.set_guarded(&["a-name-of-16-byte"]).unwrap_err();
+        assert!(matches!(error, NatError::DeviceName { .. }), "{error:?}");
+    });
+}
+
+#[test]
+fn a_plain_table_is_removed_by_hand() {
+    isolated("a_plain_table_is_removed_by_hand", || {
+        let mut nat = Nat::install_plain(&spec()).unwrap();
+        assert!(!nat.is_owned());
+        let listing = sh("nft list table inet nsntrace-1234");
+        assert!(!listing.contains("flags"), "{listing}");
+        assert_eq!(rules("nsntrace-1234", "forward").len(), 4);
+        nat.set_guarded(&["up0"]).unwrap();
+        drop(nat);
+        assert_eq!(tables(), "");
+        let nat = Nat::install_plain(&spec()).unwrap();
+        nat.remove().unwrap();
+        assert_eq!(tables(), "");
+        let mut nat = Nat::install_plain(&spec()).unwrap();
+        sh("nft delete table inet nsntrace-1234");
+        assert_eq!(nat.set_guarded(&["up0"]).unwrap_err().errno(), Some(Errno::NOENT));
+        assert_eq!(nat.remove().unwrap_err().errno(), Some(Errno::NOENT));
+    });
+}
+
+#[test]
+fn leftovers_of_dead_processes_go() {
+    isolated("leftovers_of_dead_processes_go", || {
+        let owner = |pid| Owner { pid, ..OWNER };
+        // What SIGKILL leaves: the table without the value whose Drop would remove it.
+        for pid in [11, 11, 12] {
+            std::mem::forget(Nat::install_plain(&Spec { owner: owner(pid), ..spec() }).unwrap());
+        }
+        let _owned = Nat::install(&Spec { owner: owner(13), ..spec() }).unwrap();
+        sh("nft add table inet nsntrace-14; nft add table inet nsntrace-x; nft add table inet mine
+            nft add table ip nsntrace-11");
+        let mut asked = Vec::new();
+        let is_alive = |pid, start_time| {
+            asked.push((pid, start_time));
+            pid == 12
+        };
+        assert_eq!(remove_stale(is_alive).unwrap(), 3);
+        asked.sort_unstable();
+        assert_eq!(asked, [(11, Some(567_890)), (11, Some(567_890)), (12, Some(567_890)), (14, None)]);
+        let mut left: Vec<String> = tables().lines().map(str::to_owned).collect();
+        left.sort_unstable();
+        let expected =
+            ["ip nsntrace-11", "inet mine", "inet nsntrace-12", "inet nsntrace-13", "inet nsntrace-x"];
+        let mut expected = expected.map(|table| format!("table {table}"));
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    });
+}
+
+#[test]
+fn without_the_capability_the_kernel_says_no() {
+    let wrapper = ["unshare", "--net", "--", "setpriv", "--bounding-set", "-net_admin", "--"];
+    isolated_by(&wrapper, "without_the_capability_the_kernel_says_no", || {
+        let error = Nat::install(&spec()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::PERM));
+        assert_eq!(error.to_string(), "cannot use nf_tables");
+        let error = conntrack::forget("10.203.0.1".parse().unwrap()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::PERM));
+    });
+}
+
+/// The traced program's namespace, the internet, and somebody else's network, all around this one:
+/// `nst0` - t, `up0` - s, `lan0` - l. Nothing is forwarded but what comes in by these devices.
+struct World {
+    t: Netns,
+    s: Netns,
+    l: Netns,
+}
+
+fn world() -> World {
+    let world = World { t: Netns::new(), s: Netns::new(), l: Netns::new() };
+    let ends =
+        [(&world.t, "nst0", "10.203.0"), (&world.s, "up0", "203.0.113"), (&world.l, "lan0", "192.0.2")];
+    for ((netns, device, net), v6) in ends.into_iter().zip(["5e", "1", "2"]) {
+        sh(&format!(
+            "ip link add {device} type veth peer name eth0 netns {pid}
+             echo 0 > /proc/sys/net/ipv6/conf/{device}/accept_dad
+             ip link set {device} up; ip address add {net}.254/24 dev {device}
+             ip address add 2001:db8:{v6}::fe/64 dev {device} nodad
+             echo 1 > /proc/sys/net/ipv4/conf/{device}/forwarding",
+            pid = netns.pid(),
+        ));
+        netns.sh(&format!(
+            "ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
+             ip link set eth0 up; ip address add {net}.1/24 dev eth0
+             ip address add 2001:db8:{v6}::1/64 dev eth0 nodad"
+        ));
+    }
+    sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+    // Only s does without a way back to t: there it must be masqueraded.
+    let ways = [(&world.t, "10.203.0.254", "2001:db8:5e::fe"), (&world.l, "192.0.2.254", "2001:db8:2::fe")];
+    for (netns, ipv4, ipv6) in ways {
+        netns.sh(&format!("ip route add default via {ipv4}; ip route add default via {ipv6}"));
+    }
+    let s = "ip route add 192.0.2.0/24 via 203.0.113.254; ip route add 2001:db8:2::/64 via 2001:db8:1::fe";
+    world.s.sh(s);
+    world
+}
+
+/// Whether a ping is answered. The first may be lost while IPv6 makes its link-local address.
+fn reaches(netns: &Netns, target: &str) -> bool {
+    netns.sh(&format!("ping -c2 -i0.3 -W1 {target} >/dev/null && echo yes || echo no")) == "yes"
+}
+
+#[test]
+fn packets_go_where_they_should_and_nowhere_else() {
+    isolated("packets_go_where_they_should_and_nowhere_else", || {
+        let World { t, s, l } = world();
+        assert!(!reaches(&t, "203.0.113.1"), "s knows no way back without masquerading");
+        assert!(reaches(&s, "192.0.2.1") && reaches(&s, "2001:db8:2::1"), "the host routes for everybody");
+        let mut nat = Nat::install(&Spec { guarded: &["up0"], ..spec() }).unwrap();
+        assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
+        // Guarded: s cannot use the host as a router, l still can.
+        assert!(!reaches(&s, "192.0.2.1") && !reaches(&s, "2001:db8:2::1"));
+        // Nobody talks to the traced program first.
+        s.sh("ip route add 10.203.0.0/24 via 203.0.113.254");
+        assert!(!reaches(&s, "10.203.0.1") && !reaches(&l, "10.203.0.1"));
+        // Another run has its own table, and the guards of both let the devices of both through.
+        let other =
+            Nat::install(&Spec { device: "nst1", guarded: &["up0"], ipv4: None, ipv6: None, ..spec() })
+                .unwrap();
+        assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
+        drop(other);
+        nat.set_guarded::<&str>(&[]).unwrap();
+        assert!(reaches(&s, "192.0.2.1"));
+        drop(nat);
+        assert!(reaches(&s, "10.203.0.1"), "the way was barred by the table alone");
+    });
+}
+
+#[test]
+fn one_way_out_is_the_only_one() {
+    isolated("one_way_out_is_the_only_one", || {
+        let World { t, s: _s, l: _l } = world();
+        let _nat = Nat::install(&Spec { only_via: Some("up0"), ..spec() }).unwrap();
+        assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
+        assert!(!reaches(&t, "192.0.2.1") && !reaches(&t, "2001:db8:2::1"));
+    });
+}
+
+#[test]
+fn connections_of_one_address_are_forgotten() {
+    isolated("connections_of_one_address_are_forgotten", || {
+        let World { t, l, s: _s } = world();
+        let _nat = Nat::install(&spec()).unwrap();
+        assert!(["203.0.113.1", "192.0.2.1", "2001:db8:1::1"].iter().all(|target| reaches(&t, target)));
+        // Without an answer, and remembered all the same.
+        assert!(!reaches(&l, "203.0.113.99"));
+        let listed = |arguments: &str| sh(&format!("conntrack -L {arguments} 2>/dev/null | wc -l"));
+        assert_eq!(
+            (listed("-s 10.203.0.1"), listed("-f ipv6 -s 2001:db8:5e::1")),
+            ("2".to_owned(), "1".to_owned())
+        );
+        let others = listed("-s 192.0.2.1");
+        assert_eq!(others, "1");
+        assert_eq!(conntrack::forget("10.203.0.1".parse().unwrap()).unwrap(), 2);
+        assert_eq!(conntrack::forget("2001:db8:5e::1".parse().unwrap()).unwrap(), 1);
+        assert_eq!(
+            (listed("-s 10.203.0.1"), listed("-f ipv6 -s 2001:db8:5e::1")),
+            ("0".to_owned(), "0".to_owned())
+        );
+        assert_eq!(listed("-s 192.0.2.1"), others);
+        assert_eq!(conntrack::forget("10.203.0.1".parse().unwrap()).unwrap(), 0);
+    });
+}
