@@ -4,9 +4,11 @@ use std::process::Command;
 
 use crate::process::{self, Result};
 
-/// Runs `command` in a network and mount namespace of its own, which becomes the host.
+/// Runs `command` in a network namespace of its own, which becomes the host. The process namespace sees to it that
+/// nothing started in it is left behind.
 pub(super) fn enter(command: &[&str]) -> Result {
-    process::run(Command::new("unshare").args(["--net", "--mount"]).args(command))
+    let flags = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    process::run(Command::new("unshare").args(flags).args(command))
 }
 
 /// Makes the internet and the host's way there. To be called inside.

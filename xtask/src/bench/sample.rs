@@ -2,18 +2,30 @@
 
 use std::time::Duration;
 
-/// Every time that a command took.
+/// Every time that a command took, sorted, and how often it failed instead.
 #[derive(Default)]
-pub(super) struct Sample(Vec<Duration>);
+pub(super) struct Sample {
+    times: Vec<Duration>,
+    failures: Vec<String>,
+}
 
 impl Sample {
     pub(super) fn push(&mut self, time: Duration) {
-        let place = self.0.partition_point(|&other| other <= time);
-        self.0.insert(place, time);
+        let place = self.times.partition_point(|&other| other <= time);
+        self.times.insert(place, time);
+    }
+
+    pub(super) fn push_failure(&mut self, reason: String) {
+        self.failures.push(reason);
+    }
+
+    /// Why each failed run did, in their order.
+    pub(super) fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.times.is_empty()
     }
 
     /// The time that `percent` of all do not exceed (nearest rank); 0 is the shortest.
@@ -21,8 +33,8 @@ impl Sample {
     /// # Panics
     /// There is none.
     pub(super) fn percentile(&self, percent: usize) -> Duration {
-        let rank = (self.0.len() * percent).div_ceil(100);
-        self.0[rank.saturating_sub(1)]
+        let rank = (self.times.len() * percent).div_ceil(100);
+        self.times[rank.saturating_sub(1)]
     }
 }
 

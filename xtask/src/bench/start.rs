@@ -31,23 +31,32 @@ pub(super) fn run_inside(binary: &Path, runs: usize) -> Result {
     let folder = Path::new("/run/bench");
     fs::create_dir(folder)?;
     let (contenders, missing) = contenders::all(binary);
-    let results = measure(&contenders, runs, |contender| contender.time(folder));
+    let mut results = rehearse(&contenders, |contender| contender.rehearse(folder));
+    measure(&contenders, &mut results, runs, |contender| contender.time(folder));
     print!("{}", table(&contenders, &results, &missing));
     Ok(())
 }
 
-/// The times of one contender, or why it has none.
+/// The times of one contender, or why it was not measured.
 type Outcome = std::result::Result<Sample, String>;
 
+type Results = BTreeMap<&'static str, Outcome>;
+
+fn rehearse(contenders: &[Contender], mut run: impl FnMut(&Contender) -> Result) -> Results {
+    let outcome = |contender: &Contender| {
+        let reason = run(contender).map_err(|error| error.to_string());
+        (contender.name, reason.map(|()| Sample::default()))
+    };
+    contenders.iter().map(outcome).collect()
+}
+
 /// Every contender once per round, each round in an order of its own, so that a slow minute is a slow one for all.
-/// Who fails is out.
 fn measure(
     contenders: &[Contender],
+    results: &mut Results,
     runs: usize,
     mut time: impl FnMut(&Contender) -> Result<Duration>,
-) -> BTreeMap<&'static str, Outcome> {
-    let mut results: BTreeMap<_, Outcome> =
-        contenders.iter().map(|contender| (contender.name, Ok(Sample::default()))).collect();
+) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut shuffle = Shuffle::new(u64::from(now.subsec_nanos()));
     for _ in 0..runs {
@@ -55,14 +64,13 @@ fn measure(
             let Some(Ok(sample)) = results.get_mut(contender.name) else { continue };
             match time(contender) {
                 Ok(time) => sample.push(time),
-                Err(error) => drop(results.insert(contender.name, Err(error.to_string()))),
+                Err(error) => sample.push_failure(error.to_string()),
             }
         }
     }
-    results
 }
 
-fn table(contenders: &[Contender], results: &BTreeMap<&str, Outcome>, missing: &[&str]) -> String {
+fn table(contenders: &[Contender], results: &Results, missing: &[&str]) -> String {
     let base =
         results.get(BASE).and_then(|outcome| outcome.as_ref().ok()).filter(|sample| !sample.is_empty());
     let base_ms = base.map(|sample| ms(sample.percentile(50)));
@@ -72,16 +80,23 @@ fn table(contenders: &[Contender], results: &BTreeMap<&str, Outcome>, missing: &
     );
     let rows = contenders.iter().map(|contender| match &results[contender.name] {
         Ok(sample) => row(contender.name, sample, base_ms),
-        Err(reason) => format!("{:<26} failed: {}\n", contender.name, reason.replace('\n', "; ")),
+        Err(reason) => format!("{:<26} cannot run here: {}\n", contender.name, reason.replace('\n', "; ")),
     });
     let absent = missing.iter().map(|name| format!("{name:<26} is not installed\n"));
     std::iter::once(head).chain(rows).chain(absent).collect()
 }
 
 fn row(name: &str, sample: &Sample, base_ms: Option<f64>) -> String {
+    let failures = match sample.failures() {
+        [] => String::new(),
+        [first, ..] => format!("   {} runs failed: {first}", sample.failures().len()),
+    };
+    if sample.is_empty() {
+        return format!("{name:<26}{failures}\n");
+    }
     let [min, median, p90] = [0, 50, 90].map(|percent| ms(sample.percentile(percent)));
     let ratio = base_ms.map_or_else(|| "?".to_owned(), |base| format!("{:.2}", median / base));
-    format!("{name:<26}{min:>10.2}{median:>10.2}{p90:>10.2}{ratio:>9}\n")
+    format!("{name:<26}{min:>10.2}{median:>10.2}{p90:>10.2}{ratio:>9}{failures}\n")
 }
 
 fn ms(time: Duration) -> f64 {
@@ -93,26 +108,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_are_complete_and_who_fails_is_out() {
+    fn rounds_are_complete_and_failures_are_told() {
         let (contenders, _) = contenders::all(Path::new("/bin/true"));
+        let absent = "ip and nft script";
+        let mut results =
+            rehearse(
+                &contenders,
+                |contender| {
+                    if contender.name == absent { Err("no\nroot".into()) } else { Ok(()) }
+                },
+            );
         let mut calls = BTreeMap::<_, u64>::new();
-        let results = measure(&contenders, 5, |contender| {
+        measure(&contenders, &mut results, 5, |contender| {
             let count = calls.entry(contender.name).or_default();
             *count += 1;
             match contender.name {
-                "true" if *count == 2 => Err("broke\nhere".into()),
+                "true" if *count == 2 => Err("broke".into()),
                 BASE => Ok(Duration::from_millis(10 * *count)),
                 _ => Ok(Duration::from_millis(60)),
             }
         });
-        assert_eq!((calls["true"], calls[BASE], calls["nsntrace true"]), (2, 5, 5));
+        assert!(!calls.contains_key(absent));
+        assert_eq!((calls["true"], calls[BASE], calls["nsntrace true"]), (5, 5, 5));
         let table = table(&contenders, &results, &["other"]);
         let lines: Vec<_> =
             table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for line in [
             "nsntrace true 60.00 60.00 60.00 2.00",
             "unshare -n true 10.00 30.00 50.00 1.00",
-            "true failed: broke; here",
+            "true 60.00 60.00 60.00 2.00 1 runs failed: broke",
+            "ip and nft script cannot run here: no; root",
             "other is not installed",
         ] {
             assert!(lines.iter().any(|one| one == line), "no `{line}` in\n{table}");
