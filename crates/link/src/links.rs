@@ -143,9 +143,9 @@ impl Plan {
         })
     }
 
-    /// `ip link set dev NAME arp off`: nobody is asked for by ARP or neighbour discovery, and no multicast group is joined to be
-    /// found by the latter, which MLD would report. Neighbours are those of [`Plan::add_neighbour`]. To be done before
-    /// addresses are added.
+    /// `ip link set dev NAME arp off`: nobody is asked for by ARP or neighbour discovery, and no multicast
+    /// group is joined to be found by the latter, which MLD would report. Neighbours are those of
+    /// [`Plan::add_neighbour`]. To be done before addresses are added.
     ///
     /// Refused with `ENODEV` where no link has this number.
     pub fn stop_arp(&mut self, ifindex: IfIndex) -> &mut Self {

@@ -63,14 +63,13 @@ pub struct Veth {
 }
 
 impl RouteSocket {
-    /// Creates a veth pair, gives the end in this namespace its addresses and brings it up, without
-    /// link-local addresses.
+    /// Creates a veth pair and gives the end in this namespace its addresses. Both ends are left down.
     ///
     /// As `ip link add NAME mtu MTU type veth peer name PEER mtu MTU netns NETNS`, then
-    /// `ip link set NAME addrgenmode none up` and `ip address add ADDRESS dev NAME nodad`.
+    /// `ip link set NAME addrgenmode none arp off` and `ip address add ADDRESS dev NAME nodad`.
     ///
-    /// The other end is left down and without addresses, and wants [`Plan::stop_address_generation`] before
-    /// [`Plan::set_up`].
+    /// The other end wants [`Plan::stop_address_generation`] and [`Plan::stop_arp`] before its addresses, and
+    /// each end, once it is up, [`Plan::add_neighbour`] for the other.
     ///
     /// # Errors
     /// [`LinkError::Refused`]: `EPERM` without `CAP_NET_ADMIN` over both namespaces, `EEXIST` where a name is
