@@ -191,24 +191,27 @@ impl Lab {
     }
 
     fn connect(&self, plan: &Plan) {
-        self.add_pair("up0", "wan0", plan.mtu);
+        self.add_pair("up0", "wan0", 10, plan.mtu);
         batch(&self.host, &plan.adapt(&FIRST_HOST.join("\n")));
         batch(&self.wan, &plan.adapt(&FIRST_WAN.join("\n")));
         for address in PUBLIC_DNS {
             batch(&self.wan, &format!("address add {address}/32 dev lo"));
         }
         if plan.second_uplink {
-            self.add_pair("up1", "wan1", plan.mtu);
+            self.add_pair("up1", "wan1", 11, plan.mtu);
             batch(&self.host, &plan.adapt(&SECOND_HOST.join("\n")));
             batch(&self.wan, &plan.adapt(&SECOND_WAN.join("\n")));
         }
     }
 
     /// Adds a veth pair with one end in each machine. The other namespace has no name: it goes to `ip` as a descriptor.
-    fn add_pair(&self, ours: &str, theirs: &str, mtu: u32) {
+    ///
+    /// The ends' indices must differ. Were they equal, `linkwatch_urgent_event()` in net/core/link_watch.c would take the link for
+    /// a physical one, and its carrier would be told to IPv6 up to a second late.
+    fn add_pair(&self, ours: &str, theirs: &str, index: u32, mtu: u32) {
         let mut command = Command::new("ip");
         let line = format!(
-            "link add {ours} mtu {mtu} type veth \
+            "link add {ours} index {index} mtu {mtu} type veth \
              peer name {theirs} mtu {mtu} netns /proc/self/fd/0"
         );
         command.args(line.split_whitespace()).stdin(self.wan.netns());

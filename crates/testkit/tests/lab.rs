@@ -91,3 +91,12 @@ const MESSES: [(&str, &str); 9] = [
         "kill $(cat /tmp/nsntrace-testkit-pid); rm /tmp/nsntrace-testkit-pid",
     ),
 ];
+
+#[test]
+fn the_first_connection_does_not_wait() {
+    let lab = Lab::new(&Plan::default());
+    for url in ["http://[2001:db8:ff::1]/", "http://192.0.2.1/", "http://www.lab.test/"] {
+        let time = lab.host.sh(&format!("curl -s -o /dev/null -w '%{{time_total}}' {url}"));
+        assert!(time.trim().parse::<f64>().expect("curl's clock") < 0.5, "{url}: {time}");
+    }
+}

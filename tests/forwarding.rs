@@ -1,0 +1,247 @@
+//! The way out: nothing global is switched, `-d` is obeyed, the host's routing decides else, and all is put back.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use nsntrace_testkit::{HOST4, HOST6, Lab, Plan, Process, Report, Residue, SECOND4, until};
+
+#[test]
+fn smoke_ip_forward_stays_off() {
+    let lab = Lab::new(&Plan::default());
+    let before = Residue::of(&lab.host);
+    let process = running(&lab, &[]);
+    assert_eq!(lab.host.read("/proc/sys/net/ipv4/ip_forward"), "0\n");
+    for scope in ["all", "default"] {
+        assert_eq!(lab.host.read(&format!("/proc/sys/net/ipv4/conf/{scope}/forwarding")), "0\n");
+        assert_eq!(lab.host.read(&format!("/proc/sys/net/ipv6/conf/{scope}/forwarding")), "0\n");
+    }
+    assert_eq!(lab.host.read("/proc/sys/net/ipv4/conf/up0/forwarding"), "1\n");
+    process.signal(15);
+    process.wait().ended_with(143);
+    before.assert_same(&lab.host);
+}
+
+/// Starts a trace that lasts, and waits until its program runs.
+fn running(lab: &Lab, options: &[&str]) -> Process {
+    let mut process = lab.start(&[options, &["sleep", "60"]].concat());
+    process.await_stderr("ctrl-c");
+    process
+}
+
+#[test]
+fn a_host_that_forwards_already_goes_on_to() {
+    let lab = Lab::new(&Plan { ip_forward: true, ipv6_forwarding: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    let report = lab.trace_sh("curl -s http://198.51.100.2/whoami; curl -s http://[2001:db8:1::2]/whoami");
+    assert_eq!(report.stdout(), format!("{HOST4}\n{HOST6}\n"));
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn the_last_of_several_puts_the_settings_back() {
+    let lab = Lab::new(&Plan::default());
+    let before = Residue::of(&lab.host);
+    let first = running(&lab, &["-o", "1.pcap"]);
+    let second = running(&lab, &["-o", "2.pcap"]);
+    first.signal(15);
+    first.wait().ended_with(143);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(lab.host.read("/proc/sys/net/ipv4/conf/up0/forwarding"), "1\n", "the second still needs it");
+    let third = lab.trace(&["curl", "-s", "http://198.51.100.2/whoami"]);
+    assert_eq!(third.stdout(), format!("{HOST4}\n"));
+    second.signal(15);
+    second.wait().ended_with(143);
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn strict_reverse_path_filters_do_not_matter() {
+    let lab = Lab::new(&Plan::default());
+    for device in ["all", "default", "up0"] {
+        lab.host.write(&format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), "1");
+    }
+    let report = lab.trace(&["curl", "-s", "--max-time", "5", "http://192.0.2.1/whoami"]);
+    assert_eq!(report.stdout(), format!("{HOST4}\n"));
+}
+
+#[test]
+fn a_device_is_obeyed() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    let script =
+        "curl -s --max-time 5 http://192.0.2.1/whoami; curl -s --max-time 5 http://[2001:db8:ff::1]/whoami";
+    for (device, expected) in
+        [("up1", "203.0.113.1\n2001:db8:2::1\n"), ("up0", "198.51.100.1\n2001:db8:1::1\n")]
+    {
+        let report = lab.trace_with(&["-d", device], &["sh", "-ec", script]);
+        assert_eq!(report.stdout(), expected, "-d {device}");
+        assert_eq!(report.interface, device);
+        before.assert_same(&lab.host);
+    }
+}
+
+#[test]
+fn names_are_resolved_over_the_relay_with_a_device_too() {
+    let mut lab = Lab::new(&Plan {
+        second_uplink: true,
+        resolv_conf: "nameserver 127.0.0.53\n".to_owned(),
+        ..Plan::default()
+    });
+    lab.serve_dns_on_host("127.0.0.53");
+    let report = lab
+        .trace_with(&["-d", "up1"], &["curl", "-s", "-4", "--max-time", "5", "http://neutral.test/whoami"]);
+    assert_eq!(report.stdout(), format!("{SECOND4}\n"));
+}
+
+#[test]
+fn two_devices_at_once() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    let script = "for n in 1 2 3 4 5; do curl -s --max-time 5 http://192.0.2.1/whoami; done";
+    let start = |device, file| lab.start(&["-o", file, "-d", device, "sh", "-ec", script]);
+    let (one, two) = (start("up0", "0.pcap"), start("up1", "1.pcap"));
+    assert_eq!(one.wait().succeeded().text(), format!("{HOST4}\n").repeat(5));
+    assert_eq!(two.wait().succeeded().text(), format!("{SECOND4}\n").repeat(5));
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn a_device_that_is_down_is_told() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    lab.host.sh("ip link set up1 down");
+    let before = Residue::of(&lab.host);
+    let finished = lab.start(&["-d", "up1", "true"]).wait();
+    before.assert_same(&lab.host);
+    assert!(finished.stderr.contains("up1"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_hosts_routing_decides_for_every_destination() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    lab.host.sh("ip route add 192.0.2.1 via 203.0.113.2; ip route add 198.51.100.12 via 203.0.113.2");
+    let report = lab.trace_sh(
+        "for host in 192.0.2.1 198.51.100.10 198.51.100.12; do curl -s --max-time 5 http://$host/whoami; done",
+    );
+    assert_eq!(report.interface, "up0", "the message names the interface of the default route");
+    assert_eq!(report.stdout(), format!("{SECOND4}\n{HOST4}\n{SECOND4}\n"));
+}
+
+#[test]
+fn the_default_route_may_change_in_mid_trace() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    let script = "curl -s --max-time 5 http://192.0.2.1/whoami; touch first
+                  until test -e changed; do sleep 0.02; done
+                  curl -s --max-time 8 http://192.0.2.1/whoami
+                  curl -s --max-time 8 http://[2001:db8:ff::1]/whoami";
+    let process = lab.start(&["-o", "trace.pcap", "sh", "-c", script]);
+    let first = lab.dir.join("first");
+    until("the first answer came", Duration::from_secs(20), || first.exists().then_some(()));
+    lab.host.sh("ip route del default via 198.51.100.2; ip -6 route del default via 2001:db8:1::2");
+    std::fs::write(lab.dir.join("changed"), "").expect("our directory");
+    let report = Report::new(process.wait().succeeded(), &lab.dir.join("trace.pcap"));
+    assert_eq!(report.stdout(), format!("{HOST4}\n{SECOND4}\n2001:db8:2::1\n"));
+    lab.host.sh("ip route add default via 198.51.100.2; ip -6 route add default via 2001:db8:1::2");
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn a_route_learned_by_router_advertisement_stays() {
+    let lab = Lab::new(&Plan::default());
+    lab.wan.sh("ip addr add fe80::2/64 dev wan0 nodad; ip link set wan0 up");
+    lab.host.sh("ip addr add fe80::1/64 dev up0 nodad; ip -6 route del default");
+    lab.wan.sh(&format!("/usr/bin/python3 -I -S -c '{ADVERTISE}'"));
+    let learned = || lab.host.sh("ip -6 route show default").contains("proto ra");
+    until("the host took the advertisement", Duration::from_secs(5), || learned().then_some(()));
+    let process = running(&lab, &[]);
+    assert!(learned(), "while tracing");
+    lab.wan.sh(&format!("/usr/bin/python3 -I -S -c '{ADVERTISE}'"));
+    process.signal(15);
+    process.wait().ended_with(143);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(learned(), "and after");
+    assert_eq!(lab.host.read("/proc/sys/net/ipv6/conf/up0/accept_ra"), "1\n");
+}
+
+/// One router advertisement with a lifetime of 1800 s to all nodes, RFC 4861 section 4.2. The kernel fills in the checksum.
+const ADVERTISE: &str = "
+import socket, struct
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+index = socket.if_nametoindex(\"wan0\")
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+s.bind((\"fe80::2\", 0, 0, index))
+s.sendto(struct.pack(\"!BBHBBHII\", 134, 0, 0, 64, 0, 1800, 0, 0), (\"ff02::1\", 0, 0, index))
+";
+
+#[test]
+fn the_address_block_is_one_that_no_route_of_the_host_covers() {
+    let lab = Lab::new(&Plan::default());
+    // All of 10/8 but one /24, spread over tables, is somebody's.
+    let all_but = |hole| (0..256).filter(move |n| *n != hole);
+    let wide = all_but(77).map(|n| format!("route add 10.{n}.0.0/16 dev up0 table {}", 1000 + n % 3));
+    let narrow = all_but(99).map(|n| format!("route add unreachable 10.77.{n}.0/24 table 2000"));
+    let lines = wide.chain(narrow).collect::<Vec<_>>().join("\n");
+    std::fs::write(lab.dir.join("routes"), lines).expect("our directory");
+    lab.host.sh(&format!("ip -batch {}", lab.dir.join("routes").display()));
+    let report = lab.trace(&["curl", "-s", "http://198.51.100.2/whoami"]);
+    assert!(report.address4.starts_with("10.77.99."), "{}", report.address4);
+    assert_eq!(report.stdout(), format!("{HOST4}\n"));
+}
+
+#[test]
+fn a_host_without_a_default_route_is_traced_as_far_as_it_goes() {
+    let lab = Lab::new(&Plan::default());
+    lab.host.sh("ip route del default; ip -6 route del default");
+    let before = Residue::of(&lab.host);
+    let finished = lab
+        .start(&["-o", "trace.pcap", "curl", "-s", "--max-time", "5", "http://198.51.100.2/whoami"])
+        .wait();
+    before.assert_same(&lab.host);
+    if finished.status.success() {
+        assert_eq!(finished.text(), format!("{HOST4}\n"));
+    } else {
+        let finished = finished.ended_with(125);
+        assert!(finished.stderr.contains("default route"), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn the_table_is_ours_alone_and_says_what_it_does() {
+    let lab = Lab::new(&Plan::default());
+    lab.host.sh("nft add table inet admin; nft add chain inet admin forward '{ type filter hook forward priority 0; }'");
+    let before = Residue::of(&lab.host);
+    let process = running(&lab, &[]);
+    let inner =
+        nsntrace_testkit::Member::read(process.pid()).and_then(|front| front.inner_pid()).expect("it runs");
+    let tables = lab.host.sh("nft -j list ruleset | jq -r '.nftables[].table.name // empty' | sort | xargs");
+    assert_eq!(tables.trim(), format!("admin nsntrace-{inner}"));
+    let rules = lab
+        .host
+        .sh(&format!("nft -j list table inet nsntrace-{inner} | jq -c '.nftables[].rule.expr // empty'"));
+    assert!(rules.contains("masquerade"), "{rules}");
+    let address =
+        process.stderr().lines().nth(1).expect("line 2").split(' ').next_back().expect("a word").to_owned();
+    assert!(rules.contains(address.trim_end_matches('.').rsplit_once('.').expect("dots").0), "{rules}");
+    lab.host.sh("nft flush ruleset");
+    let tables = lab.host.sh("nft -j list ruleset | jq -r '.nftables[].table.name // empty' | xargs");
+    assert_eq!(tables.trim(), format!("nsntrace-{inner}"), "an admin's flush leaves the trace working");
+    process.signal(15);
+    process.wait().ended_with(143);
+    lab.host.sh("nft add table inet admin; nft add chain inet admin forward '{ type filter hook forward priority 0; }'");
+    before.assert_same_but(&lab.host, |line| line.starts_with("nftables: ") && line.contains("handle"));
+}
+
+#[test]
+fn established_connections_leave_no_conntrack_entries() {
+    let lab = Lab::new(&Plan::default());
+    let before = Residue::of(&lab.host);
+    // nc keeps the connection open until it is killed, so conntrack would keep it for five days.
+    let mut process = lab.start(&["nc", "198.51.100.2", "7"]);
+    process.await_stderr("ctrl-c");
+    let line = || lab.host.sh("conntrack -L -p tcp --state ESTABLISHED 2>/dev/null || true");
+    until("the connection is up", Duration::from_secs(10), || line().contains("dport=7").then_some(()));
+    process.signal(15);
+    process.wait();
+    before.assert_same(&lab.host);
+}

@@ -1,0 +1,213 @@
+//! Where the capture goes, and what happens when it cannot go there.
+#![forbid(unsafe_code)]
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nsntrace_testkit::{CaptureFile, Lab, Plan, Process, Report, nsntrace};
+
+/// Runs a bash script on the host in the test's directory, `$NT` being nsntrace.
+fn bash(lab: &Lab, script: &str) -> Process {
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).current_dir(lab.dir.path()).env("NT", nsntrace()).stdin(Stdio::null());
+    lab.host.spawn(command)
+}
+
+#[test]
+fn smoke_dash_into_tshark() {
+    let lab = Lab::new(&Plan::default());
+    let script = "set -o pipefail
+        $NT -o - sh -c 'curl -s http://198.51.100.2/; echo err >&2' 2>said | tshark -n -Y http -r - 2>/dev/null";
+    let text = bash(&lab, script).wait().succeeded().text();
+    assert!(text.contains("GET / HTTP/1.1") && text.contains("HTTP/1.1 200 OK"), "{text}");
+    let said = std::fs::read_to_string(lab.dir.join("said")).expect("bash made it");
+    assert!(said.contains("hello from the lab\n"), "the program's stdout goes to stderr: {said}");
+    assert!(said.contains("err\n") && said.contains("Finished capturing "), "{said}");
+}
+
+#[test]
+fn dash_carries_the_capture_alone() {
+    let lab = Lab::new(&Plan::default());
+    let script = "curl -s http://198.51.100.2/; ping -q -c2 -i0.1 198.51.100.2";
+    let finished = lab.start(&["-o", "-", "sh", "-c", script]).wait().succeeded();
+    assert_eq!(finished.stdout[..4], [0x4d, 0x3c, 0xb2, 0xa1], "nanosecond magic of pcap, little endian");
+    let path = lab.dir.join("stdout.pcap");
+    std::fs::write(&path, &finished.stdout).expect("our directory");
+    Report::new(finished, &path);
+}
+
+#[test]
+fn dash_is_written_as_packets_come() {
+    let lab = Lab::new(&Plan::default());
+    let script = "$NT -q -o - sh -c 'ping -q -c1 198.51.100.2 >/dev/null; sleep 5' \
+                  | timeout 4 tcpdump -nn -l -c2 -r - 2>/dev/null";
+    let start = Instant::now();
+    let process = bash(&lab, script);
+    nsntrace_testkit::until("a reader sees the ping before the program ends", Duration::from_secs(4), || {
+        String::from_utf8_lossy(&process.stdout()).contains("ICMP echo reply").then_some(())
+    });
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn the_default_file_and_its_directory() {
+    let lab = Lab::new(&Plan::default());
+    let finished = lab.start(&["ping", "-q", "-c1", "198.51.100.2"]).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("nsntrace.pcap"));
+    assert_eq!(report.file.count("icmp"), 2);
+    assert!(report.file.capinfos(&["-t"]).contains("nanosecond"), "{}", report.file.capinfos(&["-t"]));
+}
+
+#[test]
+fn the_programs_own_chdir_does_not_move_the_file() {
+    let lab = Lab::new(&Plan::default());
+    lab.start(&["sh", "-c", "cd /; ping -q -c1 198.51.100.2"]).wait().succeeded();
+    assert_eq!(CaptureFile::new(&lab.dir.join("nsntrace.pcap")).count("icmp"), 2);
+}
+
+#[test]
+fn smoke_pcapng_when_the_name_says_so() {
+    let lab = Lab::new(&Plan::default());
+    let script = "ping -q -c1 198.51.100.2; ping -q -c1 127.0.0.1";
+    let finished = lab.start(&["-o", "x.pcapng", "sh", "-c", script]).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("x.pcapng"));
+    assert!(report.file.capinfos(&["-t"]).contains("pcapng"), "{}", report.file.capinfos(&["-t"]));
+    assert_eq!(report.file.count("icmp"), 4);
+    let interfaces = report.file.field("ip.addr == 127.0.0.1", "frame.interface_name");
+    assert_eq!(interfaces, ["lo", "lo"]);
+    assert!(!report.file.tcpdump(&[], "icmp").is_empty(), "tcpdump reads it too: one link type, one snaplen");
+}
+
+#[test]
+fn an_old_file_is_replaced() {
+    let lab = Lab::new(&Plan::default());
+    std::fs::write(lab.dir.join("trace.pcap"), vec![b'x'; 1_000_000]).expect("our directory");
+    let report = lab.trace(&["ping", "-q", "-c1", "198.51.100.2"]);
+    assert_eq!(report.file.count("icmp"), 2);
+}
+
+#[test]
+fn a_named_pipe_will_do() {
+    let lab = Lab::new(&Plan::default());
+    let script = "mkfifo p; tcpdump -nn -r p icmp 2>/dev/null > read & \
+                  $NT -q -o p ping -q -c2 -i0.1 198.51.100.2; status=$?; wait; wc -l < read; exit $status";
+    let text = bash(&lab, script).wait().succeeded().text();
+    assert!(text.ends_with("4\n"), "{text}");
+}
+
+/// What is said of a loss names a number, and the number is the rest.
+#[track_caller]
+fn lost(report: &Report) -> u64 {
+    let digits =
+        |line: &String| line.split(|c: char| !c.is_ascii_digit()).find_map(|n| n.parse::<u64>().ok());
+    assert!(!report.notes.is_empty(), "a loss is told: {}", report.finished.stderr);
+    report.notes.iter().filter(|line| line.contains("packets were")).filter_map(digits).sum()
+}
+
+#[test]
+fn a_full_disk_does_not_stop_the_program() {
+    let lab = Lab::new(&Plan::default());
+    let disk = lab.dir.join("disk");
+    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size=256k tmpfs {0}", disk.display()));
+    for name in ["x.pcap", "x.pcapng"] {
+        // The file is on a mount that the machine alone sees, so it is copied out before it is read.
+        let path = disk.join(name);
+        let program = [
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{size_download}\n",
+            "http://198.51.100.2/bytes/5000000",
+        ];
+        let options = ["-o", path.to_str().expect("a plain path")];
+        let finished = lab.start(&[&options[..], &program[..]].concat()).wait().succeeded();
+        assert_eq!(finished.text(), "5000000\n", "the program ran on");
+        let copy = lab.dir.join(name);
+        lab.host.sh(&format!("cp {} {}; rm {}", path.display(), copy.display(), path.display()));
+        let report = Report::new(finished, &copy);
+        assert!(report.finished.stderr.contains("No space left on device"), "{}", report.finished.stderr);
+        assert!(lost(&report) > 0);
+        assert!(report.packets > 0, "what fitted is there");
+    }
+}
+
+#[test]
+fn dev_full_is_a_full_disk_too() {
+    let lab = Lab::new(&Plan::default());
+    let finished =
+        lab.start(&["-o", "/dev/full", "sh", "-c", "ping -q -c1 198.51.100.2; exit 9"]).wait().ended_with(9);
+    assert!(finished.stderr.contains("No space left on device"), "{}", finished.stderr);
+    let report = Report::parse(finished, &lab.dir.join("none"));
+    assert_eq!(report.packets, 0);
+    assert!(lost(&report) >= 2, "{:?}", report.notes);
+}
+
+#[test]
+fn a_closed_pipe_does_not_stop_the_program() {
+    let lab = Lab::new(&Plan::default());
+    let script = "$NT -o - sh -c 'curl -s -o /dev/null http://198.51.100.2/bytes/5000000 && echo done > done' \
+                  2>said | head -c 100 >/dev/null; echo ${PIPESTATUS[0]}";
+    let text = bash(&lab, script).wait().succeeded().text();
+    let said = std::fs::read_to_string(lab.dir.join("said")).expect("bash made it");
+    assert_eq!(text, "0\n", "the status is the program's: {said}");
+    assert!(lab.dir.join("done").exists(), "the program ran to its end: {said}");
+    assert!(said.contains("Finished capturing "), "{said}");
+    assert!(said.contains("packets were captured but not written"), "the loss is told: {said}");
+}
+
+#[test]
+fn a_slow_pipe_does_not_stop_the_program() {
+    let lab = Lab::new(&Plan::default());
+    let script = "curl -s -o /dev/null http://198.51.100.2/bytes/50000000 && touch done";
+    let mut command = lab.nsntrace(&["-o", "-", "sh", "-c", script]);
+    command
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(lab.dir.join("said")).expect("our directory"));
+    let mut child = lab.host.start(command);
+    let done = lab.dir.join("done");
+    // Nobody reads yet: a pipe holds 64 KiB, curl fetches 50 MB all the same.
+    nsntrace_testkit::until("the program is done", Duration::from_secs(10), || done.exists().then_some(()));
+    let mut capture = Vec::new();
+    child.stdout.take().expect("a pipe").read_to_end(&mut capture).expect("a pipe");
+    assert!(child.wait().expect("our child").success());
+    let path = lab.dir.join("read.pcap");
+    std::fs::write(&path, capture).expect("our directory");
+    let said = std::fs::read_to_string(lab.dir.join("said")).expect("just made");
+    let count = CaptureFile::new(&path).packets();
+    assert!(said.contains(&format!("Finished capturing {count} packets.")), "{count} in the pipe: {said}");
+    if capture_is_short(&path) {
+        assert!(said.contains("packets were"), "a loss is told: {said}");
+    }
+}
+
+/// Whether less than what curl fetched is in the file.
+fn capture_is_short(path: &std::path::Path) -> bool {
+    std::fs::metadata(path).expect("just written").len() < 50_000_000
+}
+
+#[test]
+fn a_reader_that_never_reads_can_be_left_with_a_signal() {
+    let lab = Lab::new(&Plan::default());
+    let mut command = lab.nsntrace(&["-o", "-", "curl", "-s", "http://198.51.100.2/bytes/5000000"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = lab.host.start(command);
+    std::thread::sleep(Duration::from_secs(2));
+    let pipe = child.stdout.take();
+    assert!(child.try_wait().expect("our child").is_none_or(|status| status.success()));
+    drop(pipe);
+    nsntrace_testkit::until("it ends once the pipe is closed", Duration::from_secs(5), || {
+        child.try_wait().expect("our child")
+    });
+}
+
+#[test]
+fn the_file_belongs_to_who_started_us() {
+    let lab = Lab::new(&Plan::default());
+    let finished = lab.start(&["-u", "nobody", "ping", "-q", "-c1", "198.51.100.2"]).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("nsntrace.pcap"));
+    let owner = lab.host.sh(&format!("stat -c '%U %a' {}", report.file.path().display()));
+    assert_eq!(owner.trim(), "root 644");
+}

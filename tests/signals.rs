@@ -1,0 +1,295 @@
+//! Signals to us reach the program, once, and the file is closed properly; a terminal works as if the program ran alone.
+#![forbid(unsafe_code)]
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nsntrace_testkit::{Lab, Plan, Process, Report, nsntrace, program_of, until};
+
+/// Counts its signals for a while after the first one, and says which came how often.
+const COUNT_SIGNALS: &str = "
+import signal, time, os
+seen = []
+for n in (1, 2, 3, 10, 12, 15): signal.signal(n, lambda n, _: seen.append(n))
+open('ready', 'w').close()
+while not seen: time.sleep(0.01)
+time.sleep(0.3)
+print(seen, flush=True)
+os._exit(7)
+";
+
+fn start_counter(lab: &Lab) -> Process {
+    let process = lab.start(&["-o", "trace.pcap", "/usr/bin/python3", "-I", "-S", "-c", COUNT_SIGNALS]);
+    let ready = lab.dir.join("ready");
+    until("the program has its handlers", Duration::from_secs(20), || ready.exists().then_some(()));
+    process
+}
+
+#[test]
+fn smoke_each_signal_reaches_the_program_once() {
+    let lab = Lab::new(&Plan::default());
+    for signal in [1, 2, 3, 15, 10, 12] {
+        let process = start_counter(&lab);
+        process.signal(signal);
+        let finished = process.wait().ended_with(7);
+        assert_eq!(finished.text(), format!("[{signal}]\n"));
+        Report::new(finished, &lab.dir.join("trace.pcap"));
+        std::fs::remove_file(lab.dir.join("ready")).expect("the program made it");
+    }
+}
+
+#[test]
+fn a_program_that_ignores_a_signal_is_traced_on() {
+    let lab = Lab::new(&Plan::default());
+    let script = "trap '' INT TERM HUP QUIT; echo >&2 up; sleep 0.5; ping -q -c1 198.51.100.2 >/dev/null";
+    let mut process = lab.start(&["-o", "trace.pcap", "sh", "-c", script]);
+    process.await_stderr("up\n");
+    for signal in [2, 15, 1, 3] {
+        process.signal(signal);
+    }
+    let report = Report::new(process.wait().succeeded(), &lab.dir.join("trace.pcap"));
+    assert_eq!(report.file.count("icmp.type == 8"), 1, "what it sent after the signals is in the file");
+}
+
+#[test]
+fn a_signal_ends_the_trace_with_everything_before_it_in_the_file() {
+    let lab = Lab::new(&Plan::default());
+    for signal in [2, 15, 1, 3] {
+        let script = "ulimit -c 0; ping -q -c2 -i0.05 198.51.100.2 >/dev/null; echo >&2 sent; exec sleep 60";
+        let mut process = lab.start(&["-o", "trace.pcap", "sh", "-c", script]);
+        process.await_stderr("sent\n");
+        let start = Instant::now();
+        process.signal(signal);
+        let report = Report::new(process.wait().ended_with(128 + signal), &lab.dir.join("trace.pcap"));
+        assert!(start.elapsed() < Duration::from_secs(2), "signal {signal} took {:?}", start.elapsed());
+        assert_eq!(report.file.count("icmp"), 4);
+    }
+}
+
+#[test]
+fn standard_input_is_the_programs() {
+    let lab = Lab::new(&Plan::default());
+    let mut command = lab.nsntrace(&["-q", "cat"]);
+    command.stdin(std::process::Stdio::piped());
+    let mut process = lab.host.spawn(command);
+    process.feed("x".repeat(300_000).as_bytes());
+    assert_eq!(process.wait().succeeded().stdout.len(), 300_000);
+}
+
+/// Everything that a program can find out about how it was started.
+const LOOK_AROUND: &str = "
+import os, resource, signal
+print('cwd', os.getcwd()); print('umask', oct(os.umask(0)))
+print('ids', os.getresuid(), os.getresgid(), sorted(os.getgroups()))
+print('session', os.getsid(0) == os.getsid(os.getppid()), 'group', os.getpgid(0) == os.getpgid(os.getppid()))
+print('descriptors', sorted(f for f in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + f)))
+keys = ('SigBlk', 'SigIgn', 'SigCgt', 'Cap', 'NoNewPrivs', 'Seccomp', 'Cpus_allowed', 'Mems_allowed')
+print([line for line in open('/proc/self/status') if line.startswith(keys)])
+print('limits', open('/proc/self/limits').read()); print('nice', os.nice(0))
+print('oom', open('/proc/self/oom_score_adj').read(), open('/proc/self/cgroup').read())
+print(sorted((k, v) for k, v in os.environ.items() if k not in ('_', 'SHLVL')))
+";
+
+#[test]
+fn smoke_a_program_is_started_as_if_alone() {
+    let lab = Lab::new(&Plan::default());
+    let probe = ["/usr/bin/python3", "-I", "-S", "-c", LOOK_AROUND];
+    // The parent of both is a shell, so that session and group can be compared with a parent's.
+    let run = |prefix: &str| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("umask 027; ulimit -n 4321; {prefix}\"$@\"; exit $?"), "sh"])
+            .args(probe);
+        command
+            .current_dir(lab.dir.path())
+            .env("NSNTRACE_TEST_WORD", "kept")
+            .stdin(std::process::Stdio::null());
+        lab.host.spawn(command).wait().succeeded()
+    };
+    let alone = run("").text();
+    assert!(alone.contains("4321") && alone.contains("kept") && alone.contains("0o27"), "{alone}");
+    assert_eq!(run(&format!("{} -q ", nsntrace().display())).text(), alone);
+}
+
+/// Types at a terminal, and returns what it showed.
+#[track_caller]
+fn at_a_terminal(lab: &Lab, steps: &[&str]) -> String {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-I", "-S", "-c", include_str!("terminal.py")]).args(steps);
+    command.current_dir(lab.dir.path()).env("NT", nsntrace()).stdin(std::process::Stdio::null());
+    lab.host.spawn(command).wait().succeeded().text().replace('\r', "")
+}
+
+#[test]
+fn ctrl_c_ends_the_program_and_the_file_is_whole() {
+    let lab = Lab::new(&Plan::default());
+    let shown = at_a_terminal(
+        &lab,
+        &[
+            "type",
+            "$NT -o t.pcap ping -q -i0.05 198.51.100.2\\r",
+            "see",
+            "bytes of data",
+            "type",
+            "\\x03",
+            "see",
+            "Finished capturing [1-9][0-9]* packets",
+            "see",
+            "prompt> ",
+            "type",
+            "echo status=$?\\r",
+            "see",
+            "status=[0-9]+",
+        ],
+    );
+    assert!(shown.contains("ping statistics"), "ping saw SIGINT itself and said goodbye: {shown}");
+    assert!(shown.contains("status=0\n"), "ping exits 0 on ctrl-c: {shown}");
+    assert!(lab.host.try_sh(&format!("capinfos {}", lab.dir.join("t.pcap").display())).status.success());
+}
+
+#[test]
+fn ctrl_c_comes_once() {
+    let lab = Lab::new(&Plan::default());
+    std::fs::write(lab.dir.join("count.py"), COUNT_SIGNALS).expect("our directory");
+    let steps =
+        ["type", "$NT -q python3 -I -S count.py &\\r", "see", "prompt> ", "type", "fg\\r", "see", "count.py"];
+    let ready = "until test -e ready; do sleep 0.01; done; echo is-$((1+1))-up\\r";
+    // The shell waits for the handlers first, for the terminal's signal would end a python that is still starting.
+    let steps = [&steps[..4], &["type", ready, "see", "is-2-up"], &steps[4..]].concat();
+    let steps = [&steps[..], &["type", "\\x03", "see", r"\[2[^]]*\]", "see", "prompt> "]].concat();
+    let steps = [&steps[..], &["type", "echo status=$?\\r", "see", "status=7"]].concat();
+    let shown = at_a_terminal(&lab, &steps);
+    assert!(shown.contains("[2]\n"), "{shown}");
+}
+
+#[test]
+fn ctrl_c_stops_a_loop_of_the_shell() {
+    let lab = Lab::new(&Plan::default());
+    let shown = at_a_terminal(
+        &lab,
+        &[
+            "type",
+            "for i in 1 2 3; do $NT sleep 60; done; echo after-$((1+1))\\r",
+            "see",
+            "ctrl-c",
+            "type",
+            "\\x03",
+            "see",
+            "Finished capturing",
+            "see",
+            "prompt> ",
+            "type",
+            "echo status=$?\\r",
+            "see",
+            "status=130",
+        ],
+    );
+    assert_eq!(shown.matches("Starting network trace").count(), 1, "{shown}");
+}
+
+#[test]
+fn ctrl_z_stops_and_fg_goes_on() {
+    let lab = Lab::new(&Plan::default());
+    let shown = at_a_terminal(
+        &lab,
+        &[
+            "type",
+            "$NT -o t.pcap sh -c 'ping -q -c40 -i0.05 198.51.100.2; echo ok-$((1+1))'\\r",
+            "see",
+            "bytes of data",
+            "type",
+            "\\x1a",
+            "see",
+            "Stopped",
+            "see",
+            "prompt> ",
+            "type",
+            "jobs\\r",
+            "see",
+            "Stopped",
+            "type",
+            "fg\\r",
+            "see",
+            "ok-2",
+            "see",
+            "Finished capturing [0-9]+ packets",
+            "see",
+            "prompt> ",
+            "type",
+            "echo status=$?\\r",
+            "see",
+            "status=0",
+        ],
+    );
+    assert!(shown.contains("40 packets transmitted, 40 received"), "{shown}");
+}
+
+#[test]
+fn ctrl_backslash_quits() {
+    let lab = Lab::new(&Plan::default());
+    at_a_terminal(
+        &lab,
+        &[
+            "type",
+            "ulimit -c 0; $NT sleep 60\\r",
+            "see",
+            "ctrl-c",
+            "type",
+            "\\x1c",
+            "see",
+            "Finished capturing",
+            "see",
+            "prompt> ",
+            "type",
+            "echo status=$?\\r",
+            "see",
+            "status=131",
+        ],
+    );
+}
+
+#[test]
+fn a_program_at_a_terminal_has_the_terminal() {
+    let lab = Lab::new(&Plan::default());
+    let shown = at_a_terminal(
+        &lab,
+        &[
+            "type",
+            "$NT -q bash --norc --noprofile -i\\r",
+            "see",
+            "bash-[0-9.]+# ",
+            "type",
+            "tty; test -t 0 && echo yes-$((1+1)); sleep 50\\r",
+            "see",
+            "/dev/pts/[0-9]+",
+            "see",
+            "yes-2",
+            "type",
+            "\\x1a",
+            "see",
+            "Stopped",
+            "type",
+            "kill %1; exit 3\\r",
+            "see",
+            "prompt> ",
+            "type",
+            "echo status=$?\\r",
+            "see",
+            "status=3",
+        ],
+    );
+    assert!(!shown.contains("no job control"), "{shown}");
+}
+
+#[test]
+fn a_stopped_program_stays_stopped() {
+    let lab = Lab::new(&Plan::default());
+    let mut process = lab.start(&["sleep", "0.3"]);
+    process.await_stderr("ctrl-c");
+    let program = until("sleep runs", Duration::from_secs(5), || program_of(process.pid()));
+    program.signal(19);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!process.has_ended(), "a stopped program has not ended");
+    program.signal(18);
+    process.wait().succeeded();
+}
