@@ -330,10 +330,11 @@ fn the_uplink_is_the_best_default_route() {
         assert_eq!((uplink.ifindex, uplink.gateway, uplink.metric), (a0, Some(ip("192.0.2.9")), 600));
         let uplink = socket.default_uplink(IpFamily::V6).unwrap().unwrap();
         assert_eq!((uplink.ifindex, uplink.gateway, uplink.table), (a0, Some(ip("2001:db8:1::9")), 9));
-        // The carrier of a0 goes with b0, and so does its route: only b0's other route was there, and it went
-        // too.
+        // With b0 goes the carrier of a0, and the kernel gets round to marking its routes.
         sh("ip link set b0 down");
-        assert_eq!(socket.default_uplink(IpFamily::V4).unwrap(), None);
+        while socket.default_uplink(IpFamily::V4).unwrap().is_some() {
+            std::thread::yield_now();
+        }
     });
 }
 
