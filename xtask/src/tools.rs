@@ -8,7 +8,7 @@ use crate::process::Result;
 
 /// A file that a test needs, and the Debian package that has it. A name without a slash is a program.
 const NEEDED: &[(&str, &str)] = &[
-    ("busybox", "busybox"),
+    ("busybox", "busybox-static"),
     ("capinfos", "wireshark-common"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
