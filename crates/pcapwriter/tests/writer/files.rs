@@ -1,7 +1,7 @@
-//! Real files and pipes, and a file system that is full. The last needs root, for a mount of its own.
+//! Real files and pipes, and limits on what can be written. A full file system needs root, for a mount of its own.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -9,26 +9,38 @@ use std::thread;
 use crate::support::{FORMATS, OwnedPacket, SECTION, STATISTICS, capture, packets, read};
 use nsntrace_pcapwriter::{Format, OutputFile, Summary, Writer, WriterError};
 
-/// Runs itself again in a mount namespace, where a file system of 200 KiB is.
 #[test]
 fn a_full_file_system_leaves_a_whole_file() {
-    match std::env::var_os(SMALL_TMPFS) {
+    let limit = r#"mount -t tmpfs -o size=200k none "$0""#;
+    within("files::a_full_file_system_leaves_a_whole_file", limit, io::ErrorKind::StorageFull);
+}
+
+/// `ulimit -f`. The signal that comes with `EFBIG` is ignored, as whoever wants to go on must.
+#[test]
+fn a_file_size_limit_leaves_a_whole_file() {
+    let limit = r#"trap "" XFSZ; ulimit -f 400"#;
+    within("files::a_file_size_limit_leaves_a_whole_file", limit, io::ErrorKind::FileTooLarge);
+}
+
+/// Runs `test` again behind a limit on what it can write, where it finds that `kind` of error.
+fn within(test: &str, limit: &str, kind: io::ErrorKind) {
+    match std::env::var_os(LIMITED) {
+        None => run_limited(test, limit),
         Some(directory) => {
             for format in FORMATS {
-                fill_the_file_system(Path::new(&directory), format);
+                fill(Path::new(&directory), format, kind);
             }
         }
-        None => in_small_tmpfs("files::a_full_file_system_leaves_a_whole_file"),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "tells the test outside that this was run")]
-fn fill_the_file_system(directory: &Path, format: Format) {
+fn fill(directory: &Path, format: Format, kind: io::ErrorKind) {
     let path = directory.join("capture");
     let packets = packets(13, 2000, 1500);
     let summary = write_all(File::create(&path).unwrap(), format, &packets);
     let Some(WriterError::Output { source }) = &summary.error else { panic!("{summary:?}") };
-    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(source.kind(), kind);
     let read_back = read(format, &fs::read(&path).unwrap()).unwrap();
     assert_eq!(read_back.len() as u64, summary.written);
     assert!(summary.written > 50 && summary.written + summary.lost == 2000, "{summary:?}");
@@ -57,7 +69,7 @@ fn what_others_write_later_follows_the_last_record() {
     for append in [false, true] {
         fs::write(&path, "older").unwrap();
         let mut file = OpenOptions::new().write(true).append(append).open(&path).unwrap();
-        file.seek(std::io::SeekFrom::Start(5)).unwrap();
+        file.seek(io::SeekFrom::Start(5)).unwrap();
         let mut shared = file.try_clone().unwrap();
         let mut output = OutputFile::new(file).unwrap();
         assert_eq!(output.write(b"wholehalf").unwrap(), 9);
@@ -82,14 +94,12 @@ fn bytes_of_others_are_not_cut_off() {
 fn a_device_that_is_full_is_a_failure_at_once() {
     let output = OutputFile::new(OpenOptions::new().write(true).open("/dev/full").unwrap()).unwrap();
     let error = Writer::new(output, Format::Pcap, &SECTION).err().expect("it is full");
-    assert!(
-        matches!(error, WriterError::Output { source } if source.kind() == std::io::ErrorKind::StorageFull)
-    );
+    assert!(matches!(error, WriterError::Output { source } if source.kind() == io::ErrorKind::StorageFull));
 }
 
 #[test]
 fn the_reader_of_a_pipe_sees_packets_after_each_flush() {
-    let (mut reader, pipe) = std::io::pipe().unwrap();
+    let (mut reader, pipe) = io::pipe().unwrap();
     let packets = packets(19, 3, 100);
     let (whole, _) = capture(Format::Pcap, &packets);
     let output = OutputFile::new(File::from(std::os::fd::OwnedFd::from(pipe))).unwrap();
@@ -109,7 +119,7 @@ fn the_reader_of_a_pipe_sees_packets_after_each_flush() {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_a_failure() {
-    let (mut reader, pipe) = std::io::pipe().unwrap();
+    let (mut reader, pipe) = io::pipe().unwrap();
     let output = OutputFile::new(File::from(std::os::fd::OwnedFd::from(pipe))).unwrap();
     let mut writer = Writer::new(output, Format::PcapNg, &SECTION).unwrap();
     assert!(reader.read(&mut [0; 4096]).unwrap() > 0);
@@ -118,13 +128,13 @@ fn a_pipe_that_nobody_reads_is_a_failure() {
     let summary = writer.finish(&STATISTICS);
     assert_eq!((summary.written, summary.lost), (0, 1));
     assert!(
-        matches!(summary.error, Some(WriterError::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe)
+        matches!(summary.error, Some(WriterError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe)
     );
 }
 
 #[test]
 fn a_non_blocking_pipe_is_waited_for() {
-    let (mut reader, pipe) = std::io::pipe().unwrap();
+    let (mut reader, pipe) = io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&pipe, true).unwrap();
     let packets = packets(29, 400, 3000);
     let (whole, _) = capture(Format::Pcap, &packets);
@@ -153,13 +163,13 @@ fn fresh_directory(name: &str) -> PathBuf {
     path
 }
 
-fn in_small_tmpfs(test: &str) {
-    let directory = fresh_directory("small");
-    let script = r#"mount -t tmpfs -o size=200k none "$0" && exec "$1" --exact "$2" --nocapture"#;
+fn run_limited(test: &str, limit: &str) {
+    let directory = fresh_directory(test.rsplit(':').next().expect("it has a name"));
+    let script = format!(r#"{limit} && exec "$1" --exact "$2" --nocapture"#);
     let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
+        .args(["--mount", "sh", "-c", &script])
         .args([directory.as_os_str(), std::env::current_exe().unwrap().as_os_str(), test.as_ref()])
-        .env(SMALL_TMPFS, &directory)
+        .env(LIMITED, &directory)
         .output()
         .expect("unshare(1) is needed");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -168,5 +178,5 @@ fn in_small_tmpfs(test: &str) {
     assert!(text.contains("Pcap is full") && text.contains("PcapNg is full"), "{text}{words}");
 }
 
-/// Where the small file system is, for the test that fills it.
-const SMALL_TMPFS: &str = "NSNTRACE_SMALL_TMPFS";
+/// Where there is little room, for the test that fills it.
+const LIMITED: &str = "NSNTRACE_LIMITED";
