@@ -109,6 +109,15 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_target_says_how_to_get_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Known to Rust, and never made for download.
+        let target = Target { triple: "mips64-openwrt-linux-musl", ..TARGETS[0] };
+        let error = check_installed(root, &target).unwrap_err().to_string();
+        assert!(error.ends_with("hint: rustup target add mips64-openwrt-linux-musl"), "{error}");
+    }
+
+    #[test]
     fn each_target_is_linked_by_rust_itself() {
         let cargo = build(Path::new("/"), &TARGETS[1]);
         let variables: Vec<_> = cargo.get_envs().collect();
