@@ -1,2 +1,19 @@
-//! The sockets of a network namespace, asked of the kernel over sock_diag.
+//! The sockets of a network namespace, asked of the kernel over `sock_diag`.
+//!
+//! A program that has ended may have connections that have not: what it wrote is still to be sent, the last
+//! segments still to be acknowledged. [`SockDiag::closing_tcp`] counts them, so that a recording can wait for
+//! their last packets.
+//!
+//! ```no_run
+//! let mut sockets = nsntrace_sockdiag::SockDiag::open()?;
+//! let closing = sockets.closing_tcp()?;
+//! println!("{} connections still have something to say", closing.talking);
+//! # Ok::<(), nsntrace_sockdiag::SockDiagError>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod closing;
+mod error;
+
+pub use closing::{Closing, SockDiag};
+pub use error::SockDiagError;
