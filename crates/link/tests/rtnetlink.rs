@@ -6,7 +6,7 @@ mod harness;
 
 use std::{net::IpAddr, os::fd::AsFd};
 
-use harness::{Netns, isolated, isolated_by, sh};
+use harness::{Netns, eventually, isolated, isolated_by, sh};
 use nsntrace_link::{
     Changes, IfAddress, IfIndex, IfName, IpFamily, LinkError, Monitor, NextHop, PROTOCOL, Plan, Prefix,
     Route, RouteKind, RouteSocket, Rule, Veth, VethRequest, block, random_bits, table,
@@ -115,9 +115,7 @@ fn a_veth_spans_two_namespaces() {
         // The namespace takes the pair along.
         drop(inside);
         drop(traced);
-        while socket.link(veth.ifindex).is_ok() {
-            std::thread::yield_now();
-        }
+        eventually(|| socket.link(veth.ifindex).is_err());
     });
 }
 
@@ -332,9 +330,7 @@ fn the_uplink_is_the_best_default_route() {
         assert_eq!((uplink.ifindex, uplink.gateway, uplink.table), (a0, Some(ip("2001:db8:1::9")), 9));
         // With b0 goes the carrier of a0, and the kernel gets round to marking its routes.
         sh("ip link set b0 down");
-        while socket.default_uplink(IpFamily::V4).unwrap().is_some() {
-            std::thread::yield_now();
-        }
+        eventually(|| socket.default_uplink(IpFamily::V4).unwrap().is_none());
     });
 }
 

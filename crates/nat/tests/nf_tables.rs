@@ -8,10 +8,9 @@ mod harness;
 use std::{
     env,
     process::{Command, Stdio},
-    thread,
 };
 
-use harness::{Netns, isolated, isolated_by, sh};
+use harness::{Netns, eventually, isolated, isolated_by, sh};
 use nsntrace_nat::{Nat, NatError, Owner, Spec, conntrack, remove_stale};
 use rustix::io::Errno;
 
@@ -130,15 +129,11 @@ fn a_killed_owner_leaves_nothing() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        while tables() != "table inet nsntrace-1234" {
-            assert_eq!(victim.try_wait().unwrap(), None, "the victim ended by itself");
-        }
+        eventually(|| tables() == "table inet nsntrace-1234");
         victim.kill().unwrap();
         victim.wait().unwrap();
         // The kernel closes the socket while the process is being reaped, or a little later.
-        while !tables().is_empty() {
-            thread::yield_now();
-        }
+        eventually(|| tables().is_empty());
     });
 }
 

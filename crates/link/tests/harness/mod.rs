@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -45,6 +46,16 @@ pub(crate) fn sh(script: &str) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {}\n{error}", output.status);
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Waits until something has become true; 10 s are far more than anything here takes.
+#[track_caller]
+pub(crate) fn eventually(mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_true() {
+        assert!(Instant::now() < deadline, "it did not become true within 10 s");
+        thread::yield_now();
+    }
 }
 
 /// Another network namespace, which lives as long as this value.
