@@ -145,8 +145,9 @@ where
     I::Item: Into<OsString>,
 {
     let mut parser = lexopt::Parser::from_args(arguments);
-    read(&mut parser)
-        .map_err(|error| Failure::of("cannot read the command line", &error).hint("see nsntrace --help"))
+    let refused =
+        |error| Failure::new(format!("cannot read the command line: {error}")).hint("see nsntrace --help");
+    read(&mut parser).map_err(refused)
 }
 
 fn read(parser: &mut lexopt::Parser) -> Result<Request, lexopt::Error> {

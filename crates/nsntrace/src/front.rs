@@ -5,38 +5,47 @@
 //! worker. A signal that somebody sent to us is sent on to the program; one that the kernel made (^C, a hang-up) has reached the
 //! program already, which is in our process group. What the program does about it is up to the program.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use nsntrace_netns::Netns;
 use nsntrace_sys::{Inherited, Received, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, set_child_subreaper, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, waitpid,
 };
 
 use crate::failure::Failure;
 use crate::messages::Messages;
 use crate::plan::Plan;
-use crate::program::{Program, Waiting};
+use crate::program::Program;
 use crate::protocol::{Channel, Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::worker::{self, Inside};
 
 /// Traces a program from its start to its end.
 pub(crate) fn trace(plan: &Plan, inherited: Inherited) -> Result<ExitCode, Failure> {
+    let (mut front, started) = start(plan, inherited).inspect_err(|_failure| plan.discard_outfile())?;
+    match started {
+        Started::Program(pid) => front.follow(plan, pid),
+        Started::Signal(signal) => {
+            plan.discard_outfile();
+            Ok(End::Killed(signal).pass_on())
+        }
+    }
+}
+
+/// Everything up to the moment at which the program runs.
+fn start(plan: &Plan, inherited: Inherited) -> Result<(Front, Started), Failure> {
     let messages = Messages { quiet: plan.options.quiet };
     let (signals, mask) =
         SignalFd::open(&PASSED_ON).map_err(|error| Failure::of("cannot wait for signals", &error))?;
     let servers = plan.name_service.loopback_servers();
     let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
-    let (channel, workers_end) =
-        Channel::pair().map_err(|error| Failure::of("cannot make a socket pair", &error))?;
-    worker::fork(plan, &netns, inside?, workers_end, inherited)?;
+    let channel = worker::fork(plan, &netns, inside?, inherited)?;
     if plan.options.wait_all {
         // After worker was forked: it is not among those that we are to wait for.
-        set_child_subreaper(Some(rustix::process::getpid()))
-            .map_err(|errno| Failure::of("cannot adopt processes", &errno))?;
+        set_child_subreaper(Some(getpid())).map_err(|errno| Failure::of("cannot adopt processes", &errno))?;
     }
     let program = Program {
         name: &plan.options.program,
@@ -48,7 +57,26 @@ pub(crate) fn trace(plan: &Plan, inherited: Inherited) -> Result<ExitCode, Failu
     };
     let waiting = program.fork(&netns)?;
     let mut front = Front { messages, signals, channel, netns, worker_is_gone: false };
-    front.run(plan, waiting)
+    let started = match front.wait_until_ready(plan) {
+        Ok(None) => Started::Program(waiting.release()?),
+        Ok(Some(signal)) => {
+            waiting.abandon();
+            Started::Signal(signal)
+        }
+        Err(failure) => {
+            waiting.abandon();
+            return Err(failure);
+        }
+    };
+    Ok((front, started))
+}
+
+/// What came of the start.
+enum Started {
+    /// The program runs.
+    Program(Pid),
+    /// A signal came first.
+    Signal(i32),
 }
 
 struct Front {
@@ -69,18 +97,20 @@ enum Event {
 }
 
 impl Front {
-    fn run(&mut self, plan: &Plan, waiting: Waiting) -> Result<ExitCode, Failure> {
-        if let Some(signal) = self.wait_until_ready(plan)? {
-            waiting.abandon();
-            return Ok(End::Killed(signal).pass_on());
-        }
-        let pid = waiting.release()?;
+    /// Everything from the program's start to our own end.
+    fn follow(&mut self, plan: &Plan, pid: Pid) -> Result<ExitCode, Failure> {
         let end = self.wait_for_program(pid)?;
         if plan.options.wait_all {
             self.wait_for_all()?;
         }
-        let outcome = self.finish(end);
-        Ok(self.verdict(end, outcome))
+        match self.finish(end) {
+            Ok(outcome) => Ok(self.verdict(end, &outcome)),
+            Err(failure) => {
+                // If worker was killed: what it would have taken back.
+                worker::clean_up_after();
+                Err(failure)
+            }
+        }
     }
 
     /// Waits for worker's word that the ring is running. Gives the signal that came first, if one did.
@@ -150,33 +180,34 @@ impl Front {
         }
     }
 
-    /// Lets worker complete the file. `None` when worker is gone, or the user wanted no more of it.
-    fn finish(&mut self, end: End) -> Option<Outcome> {
+    /// Lets worker complete the file.
+    fn finish(&mut self, end: End) -> Result<Outcome, Failure> {
         self.channel.order(Order::Finish);
+        // What ended the program may well reach us a moment later, once.
+        let mut is_echo_due = true;
         let mut is_hurried = false;
-        loop {
-            match self.next_event(&[]).ok()? {
-                Event::Report(Report::Finished(outcome)) => return Some(outcome),
-                // What ended the program may well reach us a moment later.
-                Event::Signal(received) if End::Killed(received.signal) == end => {}
+        while !self.worker_is_gone {
+            match self.next_event(&[])? {
+                Event::Report(Report::Finished(outcome)) => return Ok(outcome),
+                Event::Signal(received) if is_echo_due && End::Killed(received.signal) == end => {
+                    is_echo_due = false;
+                }
                 Event::Signal(_) if !is_hurried => {
                     is_hurried = true;
                     self.channel.order(Order::Hurry);
                 }
-                Event::Signal(_) | Event::WorkerGone => return None,
+                Event::Signal(_) => {
+                    return Err(Failure::new("the capture is not complete: you did not wait for it"));
+                }
                 event => self.note(event),
             }
         }
+        Err(worker_gone())
     }
 
     /// Says what was captured, and decides on the exit status.
-    fn verdict(&self, end: End, outcome: Option<Outcome>) -> ExitCode {
-        let Some(outcome) = outcome else {
-            crate::messages::failure(&worker_gone());
-            worker::clean_up_after();
-            return ExitCode::from(status::FAILED);
-        };
-        self.messages.finished(&outcome);
+    fn verdict(&self, end: End, outcome: &Outcome) -> ExitCode {
+        self.messages.finished(outcome);
         let is_incomplete = outcome.output_error.is_some();
         if is_incomplete && end == End::Exited(0) { ExitCode::from(status::FAILED) } else { end.pass_on() }
     }
@@ -192,39 +223,49 @@ impl Front {
 
     /// Waits for whatever comes first.
     fn next_event(&self, pidfds: &[&dyn AsFd]) -> Result<Event, Failure> {
-        let failed = |errno: rustix::io::Errno| Failure::of("cannot wait", &errno);
         loop {
-            let ready = self.poll(pidfds).map_err(failed)?;
-            if ready.contains(&SIGNALS)
+            let ready = self.poll(pidfds).map_err(|errno| Failure::of("cannot wait", &errno))?;
+            if ready.signal
                 && let Ok(Some(received)) = self.signals.next()
             {
                 return Ok(Event::Signal(received));
             }
-            if ready.contains(&CHANNEL) {
+            if ready.channel {
                 return Ok(self.channel.next_report().map_or(Event::WorkerGone, Event::Report));
             }
-            if ready.iter().any(|&index| index > CHANNEL) {
+            if ready.pidfd {
                 return Ok(Event::Ended);
             }
         }
     }
 
-    /// Waits until one of [signals, channel, pidfds...] is readable; gives the indices of all that are.
-    fn poll(&self, pidfds: &[&dyn AsFd]) -> rustix::io::Result<Vec<usize>> {
-        let mut watched: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd(), self.channel.as_fd()];
-        watched.extend(pidfds.iter().map(|pidfd| pidfd.as_fd()));
-        let mut fds: Vec<_> = watched.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        if self.worker_is_gone {
-            // Its end-of-file would be ready for ever.
-            fds[CHANNEL] = PollFd::new(&watched[CHANNEL], PollFlags::empty());
+    /// Waits until something is readable.
+    fn poll(&self, pidfds: &[&dyn AsFd]) -> rustix::io::Result<Ready> {
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(pidfds.iter().map(|pidfd| PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)));
+        let channel = fds.len();
+        if !self.worker_is_gone {
+            // Afterwards its end-of-file would be ready for ever.
+            fds.push(PollFd::new(&self.channel, PollFlags::IN));
         }
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
-        let is_ready = |index: &usize| fds[*index].revents().intersects(PollFlags::IN);
-        Ok((0..fds.len()).filter(is_ready).collect())
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        Ok(Ready {
+            signal: is_ready(&fds[0]),
+            pidfd: fds[1..channel].iter().any(is_ready),
+            channel: fds[channel..].iter().any(is_ready),
+        })
     }
+}
+
+/// What is readable.
+struct Ready {
+    signal: bool,
+    pidfd: bool,
+    channel: bool,
 }
 
 /// Sends a signal on, unless the kernel has sent it to the whole process group.
@@ -253,10 +294,6 @@ fn worker_gone() -> Failure {
     Failure::new("the capture was cut short: the process that wrote it is gone")
         .hint("packets up to that moment are in the file")
 }
-
-/// Places in the list that is polled.
-const SIGNALS: usize = 0;
-const CHANNEL: usize = 1;
 
 /// What would end us and is the program's to decide on. Stops and continues (^Z, fg) work on the whole process group by themselves.
 const PASSED_ON: [Signal; 9] = [

@@ -45,7 +45,7 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
         Request::Trace(options) => options,
     };
     let plan = Plan::make(options)?;
-    front::trace(&plan, inherited).inspect_err(|_failure| plan.discard_outfile())
+    front::trace(&plan, inherited)
 }
 
 /// Prints what was asked for to standard output, the one thing besides packets that goes there.

@@ -114,7 +114,13 @@ fn replace(target: &Path) -> io::Result<()> {
 }
 
 fn public_resolv_conf() -> String {
-    PUBLIC_SERVERS.iter().map(|server| format!("nameserver {server}\n")).collect()
+    let mut text = String::new();
+    for server in PUBLIC_SERVERS {
+        text.push_str("nameserver ");
+        text.push_str(server);
+        text.push('\n');
+    }
+    text
 }
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";

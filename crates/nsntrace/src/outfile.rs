@@ -41,7 +41,8 @@ impl Outfile {
 
     fn named(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
-        let is_new = fs::symlink_metadata(path).is_err();
+        let is_new =
+            matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
         // Truncated by `begin`: a trace that cannot be made must not cost the last one.
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let is_stream = !is_regular(&file);
@@ -55,9 +56,8 @@ impl Outfile {
 
     /// Removes the file if it was made for a trace that is not to be.
     pub(crate) fn discard(&self, path: &Path) {
-        let is_empty = self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
-        if self.is_new && is_empty {
-            // It stays behind empty then, and the failure that brought us here is the one to tell of.
+        if self.is_new {
+            // It stays behind then, with no packet in it, and the failure that brought us here is the one to tell of.
             let _ = fs::remove_file(path);
         }
     }

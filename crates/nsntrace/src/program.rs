@@ -50,6 +50,10 @@ pub(crate) struct Waiting {
 
 /// Says whether there is a program of this name that can be executed, before anything else is done.
 pub(crate) fn check(name: &OsStr) -> Result<(), Failure> {
+    // execvp(3) does not look for the empty name in directories.
+    if name.is_empty() {
+        return Err(cannot_run(name, rustix::io::Errno::NOENT));
+    }
     if name.as_bytes().contains(&b'/') {
         return check_file(Path::new(name)).map_err(|errno| cannot_run(name, errno));
     }

@@ -55,23 +55,29 @@ impl Inside {
     }
 }
 
-/// Starts worker. With `--wait-all` it is no child of ours: then our children are the program's processes and nobody else.
+/// Starts worker, and gives front's end of the channel to it.
+///
+/// With `--wait-all` worker is no child of ours: then our children are the program's processes and nobody else.
 pub(crate) fn fork(
     plan: &Plan,
     netns: &Netns,
     inside: Inside,
-    channel: Channel,
     inherited: Inherited,
-) -> Result<(), Failure> {
+) -> Result<Channel, Failure> {
     let failed = |error| Failure::of("cannot start a process", &error);
+    let (channel, fronts_end) =
+        Channel::pair().map_err(|error| Failure::of("cannot make a socket pair", &error))?;
     let front = getpid();
     match nsntrace_sys::fork().map_err(failed)? {
-        Fork::Parent(child) if plan.options.wait_all => {
-            let _ended = waitpid(Some(child), WaitOptions::empty());
-            Ok(())
+        Fork::Parent(child) => {
+            if plan.options.wait_all {
+                let _ended = waitpid(Some(child), WaitOptions::empty());
+            }
+            Ok(fronts_end)
         }
-        Fork::Parent(_) => Ok(()),
         Fork::Child => {
+            // The channel ends when front does, so nobody else may hold front's end of it.
+            drop(fronts_end);
             if plan.options.wait_all && !matches!(nsntrace_sys::fork(), Ok(Fork::Child)) {
                 nsntrace_sys::exit_now(0);
             }
@@ -96,6 +102,8 @@ fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited:
 fn leave_terminal(inherited: Inherited) -> Result<(), Failure> {
     let failed = |errno: rustix::io::Errno| Failure::of("cannot open /dev/null", &errno);
     inherited.close();
+    // The user may want to unmount what is mounted there.
+    rustix::process::chdir("/").map_err(|errno| Failure::of("cannot change to /", &errno))?;
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     rustix::stdio::dup2_stdin(null.as_fd()).map_err(failed)?;
     rustix::stdio::dup2_stdout(null.as_fd()).map_err(failed)?;

@@ -108,13 +108,16 @@ impl<'a> Service<'a> {
 
     /// Gives connections of the ended program, whose last bytes are the kernel's by now, the time to close.
     fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
-        while self.state == State::Ended
-            && Instant::now() < deadline
-            && self.sockdiag.closing_tcp().is_ok_and(|tcp| tcp.is_talking())
-        {
+        let began = Instant::now();
+        while self.state == State::Ended && self.is_closing(began.elapsed()) {
             self.serve(Some(Instant::now() + LINGER_STEP));
         }
+    }
+
+    fn is_closing(&mut self, waited: Duration) -> bool {
+        let Ok(tcp) = self.sockdiag.closing_tcp() else { return false };
+        // Those that only listen have said all they had to say; their peer may never answer.
+        (tcp.talking > 0 && waited < LINGER) || (tcp.listening > 0 && waited < LINGER_LISTENING)
     }
 
     /// Takes the links of the namespace down. The kernel waits for every receiver at work, so that afterwards all frames are in the ring.
@@ -178,6 +181,8 @@ fn timespec(duration: Duration) -> Timespec {
 
 /// As long as the C tool sleeps at its end; we only wait while there is something to wait for.
 const LINGER: Duration = Duration::from_secs(2);
+/// As long as a peer that answers at all takes to do so.
+const LINGER_LISTENING: Duration = Duration::from_millis(200);
 /// How soon a connection is seen to have closed.
 const LINGER_STEP: Duration = Duration::from_millis(5);
 /// How long a front that is gone is still worth a write that does not end.
