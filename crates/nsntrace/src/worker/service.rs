@@ -42,7 +42,6 @@ enum State {
 }
 
 impl<'a> Service<'a> {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a trace, made one by one and met here")]
     pub(crate) fn new(
         channel: &'a Channel,
         netns: &'a Netns,
@@ -67,17 +66,20 @@ impl<'a> Service<'a> {
         self.linger();
         self.close_links();
         self.recorder.stop();
-        self.wait_for_recorder();
-        self.close();
+        let survivors = self.netns.members();
+        let is_complete = self.wait_for_recorder();
+        self.close(survivors, is_complete);
     }
 
     /// Waits for something to do, at most until `deadline`, and does it. True if the recorder is done.
     fn serve(&mut self, deadline: Option<Instant>) -> bool {
         let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
-        let watched =
-            [self.channel.as_fd(), self.relay.as_fd(), self.network.monitor().as_fd(), self.recorder.done()];
-        let ready = readable(watched, self.state == State::Orphaned, timeout.as_ref());
-        let [order, relay, monitor, done] = ready;
+        // The end-of-file of a front that is gone would be ready for ever.
+        let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
+        let relay = Some(self.relay.as_fd());
+        let monitor = Some(self.network.monitor().as_fd());
+        let [order, relay, monitor, done] =
+            readable([channel, relay, monitor, Some(self.recorder.done())], timeout.as_ref());
         if order {
             self.obey();
         }
@@ -128,34 +130,31 @@ impl<'a> Service<'a> {
         let _quiet = self.inside.apply(&plan);
     }
 
-    /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever.
-    fn wait_for_recorder(&mut self) {
+    /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever. Whether it is complete.
+    fn wait_for_recorder(&mut self) -> bool {
         let mut patience = None;
         loop {
-            if self.state == State::Orphaned && patience.is_none() {
-                patience = Some(Instant::now() + PATIENCE);
+            if self.state == State::Orphaned {
+                patience = patience.or(Some(Instant::now() + PATIENCE));
             }
-            if self.serve(patience) || patience.is_some_and(|patience| Instant::now() >= patience) {
-                return;
+            if self.serve(patience) {
+                return true;
+            }
+            if patience.is_some_and(|patience| Instant::now() >= patience) {
+                return false;
             }
         }
     }
 
     /// Tells front, then takes everything back.
-    fn close(self) {
-        let Self { channel, netns, network, mut inside, relay, recorder, .. } = self;
-        let survivors = netns.members();
-        let is_done = {
-            let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let [done] = readable([recorder.done()], false, Some(&timeout));
-            done
-        };
-        if is_done {
-            let outcome = Outcome { survivors: survivors.clone(), ..recorder.join() };
-            channel.report(&Report::Finished(outcome));
+    fn close(self, survivors: Vec<i32>, is_complete: bool) {
+        let Self { channel, network, mut inside, relay, recorder, .. } = self;
+        let has_survivors = !survivors.is_empty();
+        if is_complete {
+            channel.report(&Report::Finished(Outcome { survivors, ..recorder.join() }));
         }
         drop(relay);
-        if !survivors.is_empty() {
+        if has_survivors {
             // They lose the way out, not each other.
             let _gone_already = inside.set_up(IfIndex::LOOPBACK);
         }
@@ -163,16 +162,16 @@ impl<'a> Service<'a> {
     }
 }
 
-/// Which of `fds` are readable or closed. Waits for one, at most `timeout`. The first is not waited for if it is `deaf`.
-fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], deaf: bool, timeout: Option<&Timespec>) -> [bool; N] {
-    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    if deaf {
-        polled[0] = PollFd::from_borrowed_fd(fds[0], PollFlags::empty());
+/// Which of `fds` are readable or closed. Waits for one, at most `timeout`.
+fn readable<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], timeout: Option<&Timespec>) -> [bool; N] {
+    let mut polled: Vec<_> =
+        fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    if poll(&mut polled, timeout).is_err() {
+        // Interrupted.
+        return [false; N];
     }
-    match poll(&mut polled, timeout) {
-        Ok(_) => std::array::from_fn(|index| !(deaf && index == 0) && !polled[index].revents().is_empty()),
-        Err(_interrupted) => [false; N],
-    }
+    let mut revents = polled.iter().map(PollFd::revents);
+    fds.map(|fd| fd.is_some() && revents.next().is_some_and(|revents| !revents.is_empty()))
 }
 
 fn timespec(duration: Duration) -> Timespec {
