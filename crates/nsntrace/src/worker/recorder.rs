@@ -2,12 +2,14 @@
 //!
 //! # Theory of operation
 //! One thread, no buffer besides the ring: while the output is slow the ring fills, and the kernel counts what finds no room. The thread
-//! ends when it is told that nothing can be received any more; then it drains the ring and completes the file. Whoever
-//! waits for it polls a descriptor, since a write to a pipe that nobody reads may last for ever.
+//! ends when it is told that nothing can be received any more; then it drains the ring and completes the file, and only after it has said
+//! so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
+//! write to a pipe that nobody reads may last for ever.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::SystemTime;
 
 use nsntrace_capture::{Capture, Frame, IdleRing, MAX_SNAPLEN};
@@ -21,7 +23,7 @@ use crate::protocol::Outcome;
 
 /// The running thread.
 pub(crate) struct Recorder {
-    thread: JoinHandle<Outcome>,
+    outcome: Receiver<Outcome>,
     stop: OwnedFd,
     done: OwnedFd,
 }
@@ -40,14 +42,17 @@ impl Recorder {
         let (stop, done) = (event()?, event()?);
         let capture = ring.start(uplink.get(), snaplen())?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
+        let (sender, outcome) = mpsc::channel();
         let record = move || {
-            let outcome = record(capture, writer, stopped.as_fd());
+            let mut capture = capture;
+            let outcome = record(&mut capture, writer, stopped.as_fd());
+            // Nobody listens when front was gone for too long.
+            let _unheard = sender.send(outcome);
             raise(&finished);
-            outcome
         };
-        let thread = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
-        let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { thread, stop, done })
+        let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
+        started.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        Ok(Self { outcome, stop, done })
     }
 
     /// Tells the thread that nothing can be received any more.
@@ -60,9 +65,9 @@ impl Recorder {
         self.done.as_fd()
     }
 
-    /// Waits for the thread.
-    pub(crate) fn join(self) -> Outcome {
-        self.thread.join().unwrap_or_else(|_panic| Outcome {
+    /// What became of the packets. Waits for the file to be complete.
+    pub(crate) fn outcome(self) -> Outcome {
+        self.outcome.recv().unwrap_or_else(|_panicked| Outcome {
             output_error: Some("the thread that writes packets has failed".into()),
             ..Outcome::default()
         })
@@ -91,13 +96,13 @@ fn new_writer(
 }
 
 /// The thread's life.
-fn record(mut capture: Capture, mut writer: Writer<OutputFile>, stop: BorrowedFd<'_>) -> Outcome {
+fn record(capture: &mut Capture, mut writer: Writer<OutputFile>, stop: BorrowedFd<'_>) -> Outcome {
     let started_ns = now_ns();
     loop {
         while capture.read_block(|frame| write(&mut writer, frame)) {}
         // Before every wait: what is in memory is not in the file.
         writer.flush();
-        if wait(&capture, stop) {
+        if wait(capture, stop) {
             break;
         }
     }

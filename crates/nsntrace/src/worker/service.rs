@@ -151,7 +151,7 @@ impl<'a> Service<'a> {
         let Self { channel, network, mut inside, relay, recorder, .. } = self;
         let has_survivors = !survivors.is_empty();
         if is_complete {
-            channel.report(&Report::Finished(Outcome { survivors, ..recorder.join() }));
+            channel.report(&Report::Finished(Outcome { survivors, ..recorder.outcome() }));
         }
         drop(relay);
         if has_survivors {
