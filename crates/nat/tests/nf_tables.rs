@@ -112,19 +112,18 @@ fn nobody_else_touches_an_owned_table() {
     });
 }
 
-/// Waits, without end, for what [`isolated`]'s caller kills.
-#[test]
-#[ignore = "the victim of a_killed_owner_leaves_nothing, which runs it"]
-fn victim() {
-    let _nat = Nat::install(&spec()).unwrap();
-    std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
-}
-
+/// Run again by itself with [`VICTIM`] set, this test is the process that is to be killed.
 #[test]
 fn a_killed_owner_leaves_nothing() {
     isolated("a_killed_owner_leaves_nothing", || {
+        if env::var_os(VICTIM).is_some() {
+            let _nat = Nat::install(&spec()).unwrap();
+            std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
+            return;
+        }
         let mut victim = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "victim", "--ignored"])
+            .args(["--exact", "a_killed_owner_leaves_nothing"])
+            .env(VICTIM, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -136,6 +135,8 @@ fn a_killed_owner_leaves_nothing() {
         eventually(|| tables().is_empty());
     });
 }
+
+const VICTIM: &str = "NSNTRACE_TEST_VICTIM";
 
 #[test]
 fn a_taken_name_gets_a_suffix() {
