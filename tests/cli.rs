@@ -15,7 +15,6 @@ fn smoke_messages_word_for_word() {
          Your IP address in this trace is {address}\n\
          Use ctrl-c to end at any time.\n\
          \n\
-         \n\
          Finished capturing 0 packets.\n"
     );
     assert_eq!(finished.stderr, expected);
@@ -147,7 +146,7 @@ fn smoke_bad_command_lines_are_refused() {
 #[test]
 fn smoke_a_filter_is_refused_rather_than_ignored() {
     let lab = Lab::new(&Plan::default());
-    refused(&lab, &["-f", "tcp", "true"], &["-f", "not supported"]);
+    refused(&lab, &["-f", "tcp", "true"], &["'tcp'", "not supported"]);
     refused(&lab, &["--filter=port 80", "true"], &["not supported"]);
 }
 

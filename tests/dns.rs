@@ -72,7 +72,7 @@ fn several_questions_on_one_connection() {
 fn names_that_do_not_exist_are_told_so_at_once() {
     let lab = stub_lab();
     let report =
-        lab.trace_sh("dig nosuch.example | grep -o NXDOMAIN; getent hosts nosuch.example || echo $?");
+        lab.trace_sh("dig nosuch.example | grep -o NXDOMAIN; getent hosts nosuch.example. || echo $?");
     assert_eq!(report.stdout(), "NXDOMAIN\n2\n");
     assert!(report.file.count("dns.flags.rcode == 3") >= 2);
 }
@@ -94,8 +94,8 @@ fn dnsmasq_as_a_real_resolver() {
         let answer = lab.host.try_sh("dig +short +time=1 +tries=1 x.lab.test || true").text();
         (answer.trim() == WAN4).then_some(())
     });
-    let report =
-        lab.trace_sh("dig +short y.lab.test; dig +tcp +short z.lab.test; curl -s http://www.lab.test/whoami");
+    let report = lab
+        .trace_sh("dig +short y.lab.test; dig +tcp +short z.lab.test; curl -s -4 http://www.lab.test/whoami");
     assert_eq!(report.stdout(), format!("{WAN4}\n{WAN4}\n198.51.100.1\n"));
     assert!(report.file.count("dns.flags.response == 1 and ip.src == 127.0.0.1") >= 3);
 }

@@ -1,7 +1,7 @@
 //! Counting: what was sent is in the file, no more and no less, down to the first packet and the last.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -106,40 +106,32 @@ fn the_answer_in_flight_when_a_tcp_client_exits_is_there() {
 #[test]
 fn five_hundred_single_packets() {
     let lab = Lab::new(&Plan::default());
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let counts: HashMap<usize, usize> = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut counts = Vec::new();
-                    loop {
-                        let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        if n >= RUNS {
-                            return counts;
-                        }
-                        counts.push((n, one_packet(&lab, n)));
-                    }
-                })
-            })
-            .collect();
+    let next = AtomicUsize::new(0);
+    let lane = || {
+        let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < RUNS));
+        numbers.filter_map(|n| one_packet(&lab, n).err()).collect::<Vec<_>>()
+    };
+    let wrong: Vec<_> = thread::scope(|scope| {
+        let lanes = [(); 4].map(|()| scope.spawn(lane));
         lanes.into_iter().flat_map(|lane| lane.join().expect("no panic in a lane")).collect()
     });
-    let wrong: BTreeSet<_> = counts.iter().filter(|(_, count)| **count != 1).collect();
-    assert!(counts.len() == RUNS && wrong.is_empty(), "runs with other than one packet: {wrong:?}");
+    let (_, arrived) = lab.sink_count();
+    assert!(wrong.is_empty(), "{} of {RUNS} wrong, {arrived} arrived; the first:\n{}", wrong.len(), wrong[0]);
     until("the sink has them all", Duration::from_secs(5), || {
         (lab.sink_count() == (RUNS as u64, RUNS as u64)).then_some(())
     });
 }
 
-/// Sends one packet with the run's number in it; returns how often it is in the file.
-fn one_packet(lab: &Lab, n: usize) -> usize {
+/// Sends one packet with the run's number in it and insists that it is in the file, once. The error is what is in the file.
+fn one_packet(lab: &Lab, n: usize) -> Result<(), String> {
     let file = format!("{n}.pcap");
     let script = format!("printf packet-{n:04} > /dev/udp/198.51.100.2/9");
-    lab.start(&["-q", "-o", &file, "bash", "-c", &script]).wait().succeeded();
+    let finished = lab.start(&["-o", &file, "bash", "-c", &script]).wait().succeeded();
     let file = CaptureFile::new(&lab.dir.join(&file));
-    let text = file.tcpdump(&["-A"], "udp dst port 9").concat();
+    let text = file.tcpdump(&["-A"], "").join("\n");
     std::fs::remove_file(file.path()).expect("just read");
-    text.matches(&format!("packet-{n:04}")).count()
+    let count = text.matches(&format!("packet-{n:04}")).count();
+    if count == 1 { Ok(()) } else { Err(format!("run {n}: {}{text}", finished.stderr)) }
 }
 
 const RUNS: usize = 500;

@@ -39,16 +39,24 @@ const MOMENTS: [Moment; 10] = [
     Moment::Teardown(5_000),
 ];
 
-/// Pings until a file appears, so that the test decides when it ends; says when packets fly and when it is over.
-const PROGRAM: &str = "ping -q -c1 198.51.100.2 >/dev/null; touch traffic
-until test -e stop; do ping -q -c1 198.51.100.2 >/dev/null || true; sleep 0.01; done; touch over";
+/// Sends and gets packets until a file appears, so that the test decides when it ends; says when packets fly and when it is
+/// over. One process: a signal to the program alone would leave a child of it behind, as it does without us.
+const PROGRAM: &str = "
+import os, signal, socket, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((\"198.51.100.2\", 7))
+def echo(): s.send(b\"x\"); s.recv(9)
+echo(); open(\"traffic\", \"w\").close()
+while not os.path.exists(\"stop\"): echo(); time.sleep(0.005)
+open(\"over\", \"w\").close(); os._exit(0)
+";
 
 /// A run that has come to its moment.
 fn bring_to(lab: &Lab, moment: Moment) -> Process {
     for name in ["traffic", "stop", "over"] {
         let _ = std::fs::remove_file(lab.dir.join(name));
     }
-    let mut process = lab.start(&["-o", "trace.pcap", "sh", "-c", PROGRAM]);
+    let mut process = lab.start(&["-o", "trace.pcap", "/usr/bin/python3", "-I", "-S", "-c", PROGRAM]);
     let exists = |name: &str| lab.dir.join(name).exists().then_some(());
     let limit = Duration::from_secs(20);
     match moment {
@@ -135,6 +143,21 @@ fn sigterm_at_ten_moments() {
 }
 
 #[test]
+fn sigkill_of_front_ends_a_program_that_forks_without_end() {
+    let lab = Lab::new(&Plan::default());
+    let before = Residue::of(&lab.host);
+    for round in 0..10 {
+        let script = "for i in 1 2 3; do (while :; do (:); done) & done; : > up; wait";
+        let process = lab.start(&["-o", "trace.pcap", "bash", "-c", script]);
+        until("it forks", Duration::from_secs(10), || std::fs::remove_file(lab.dir.join("up")).ok());
+        thread::sleep(Duration::from_millis(round * 3));
+        process.signal(9);
+        process.wait().ended_with(137);
+        before.assert_same(&lab.host);
+    }
+}
+
+#[test]
 fn smoke_a_plain_run_leaves_nothing() {
     let lab = Lab::new(&Plan::default());
     let before = Residue::of(&lab.host);
@@ -186,8 +209,12 @@ fn smoke_sigkill_of_front_ends_everything() {
 fn sigkill_of_worker_is_told_and_leaves_nothing() {
     let lab = Lab::new(&Plan::default());
     let before = Residue::of(&lab.host);
-    let (process, worker, _) = running(&lab, &[]);
+    let process = lab.start(&["-o", "trace.pcap", "sleep", "2"]);
+    let worker = until("there is a worker", Duration::from_secs(10), || {
+        program_of(process.pid()).and_then(|_| worker_of(process.pid()))
+    });
     worker.signal(9);
+    // The program may run on, without its trace; its status would hide that there is none.
     let finished = process.wait_for(Duration::from_secs(10)).ended_with(125);
     assert!(finished.stderr.lines().any(|line| line.starts_with("nsntrace: ")), "{}", finished.stderr);
     // Nobody is left who could give back what worker held; the next run does.
@@ -392,8 +419,10 @@ fn the_file_is_complete_when_front_ends() {
 fn mounts_of_the_host_reach_a_running_program_and_not_the_other_way() {
     let lab = Lab::new(&Plan::default());
     lab.host.sh("mkdir /run/there /run/here");
-    let script = "touch up; until test -e /run/there/file; do sleep 0.02; done; mount -t tmpfs none /run/here; touch /run/here/file; touch mounted; sleep 0.5";
-    let process = lab.start(&["sh", "-ec", script]);
+    let script = "touch up; until test -e /run/there/file; do sleep 0.02; done
+                  mount -t tmpfs none /run/here; touch /run/here/file mounted; sleep 0.5";
+    // A resolv.conf of its own is what makes a mount namespace of its own necessary.
+    let process = lab.start(&["--use-public-dns", "sh", "-ec", script]);
     let exists = |name: &str| lab.dir.join(name).exists().then_some(());
     until("the program runs", Duration::from_secs(10), || exists("up"));
     lab.host.sh("mount -t tmpfs none /run/there; touch /run/there/file");

@@ -82,7 +82,7 @@ fn a_number_without_an_entry_is_taken_as_it_is() {
 fn a_group_after_a_colon() {
     let lab = lab();
     check(&lab, "5999:6001", "id -u; id -g; id -G", "5999\n6001\n6001\n");
-    check(&lab, "tess:6001", "id -u; id -g; id -G | grep -cw 0 || true", "4711\n6001\n0\n");
+    check(&lab, "4711:6001", "id -u; id -g; id -G | grep -cw 0 || true", "4711\n6001\n0\n");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::thread;
 
 use rustix::thread::UnshareFlags;
 
-use crate::process::{Finished, Outputs, Process};
+use crate::process::{Finished, Outputs, Process, describe};
 
 /// A machine. Dropping it ends every process in it.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Machine {
     #[track_caller]
     pub fn spawn(&self, mut command: Command) -> Process {
         let outputs = Outputs::redirect(&mut command);
-        let line = format!("{command:?}");
+        let line = describe(&command);
         let child = self.start(command);
         Process::new(child, outputs, line)
     }
@@ -93,7 +93,7 @@ impl Machine {
     /// Starts `command` in the machine, its descriptors as they are.
     #[track_caller]
     pub fn start(&self, mut command: Command) -> Child {
-        let line = format!("{command:?}");
+        let line = describe(&command);
         let spawned = self.run(move || command.spawn());
         spawned.unwrap_or_else(|e| panic!("cannot start {line}: {e}"))
     }

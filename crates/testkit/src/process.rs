@@ -62,7 +62,7 @@ impl Process {
     /// Starts `command` in the namespaces of the caller.
     pub fn spawn(mut command: Command) -> Self {
         let outputs = Outputs::redirect(&mut command);
-        let line = format!("{command:?}");
+        let line = describe(&command);
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {line}: {e}"));
         Self::new(child, outputs, line)
     }
@@ -174,6 +174,11 @@ impl Finished {
         );
         self
     }
+}
+
+/// A command as it would be typed, or the start of it.
+pub(crate) fn describe(command: &Command) -> String {
+    format!("{command:?}").chars().take(400).collect()
 }
 
 /// Sends signal `number` to the process `pid`, if it is still there.

@@ -81,7 +81,7 @@ impl Parts<'_> {
     }
 }
 
-/// The grammar of our messages; what the program writes itself stands between the two empty lines.
+/// The grammar of our messages; what the program writes itself stands before the empty line.
 fn take_apart(said: &str) -> Result<Parts<'_>, &'static str> {
     let rest = said.strip_prefix("Starting network trace of '").ok_or("no first line")?;
     let (program, rest) = rest.split_once("' on interface ").ok_or("no interface")?;
@@ -93,7 +93,7 @@ fn take_apart(said: &str) -> Result<Parts<'_>, &'static str> {
         let (address, more) = more.split_once(".\n").ok_or("no end of the IPv6 address")?;
         (address6, rest) = (Some(address), more);
     }
-    let rest = rest.strip_prefix("Use ctrl-c to end at any time.\n\n").ok_or("no word about ctrl-c")?;
+    let rest = rest.strip_prefix("Use ctrl-c to end at any time.\n").ok_or("no word about ctrl-c")?;
     let (program_stderr, rest) = rest.split_once("\nFinished capturing ").ok_or("no last line")?;
     let (count, notes) = rest.split_once('\n').ok_or("no end of the last line")?;
     let number = count.strip_suffix(" packets.").or(count.strip_suffix(" packet."));
