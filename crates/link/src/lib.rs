@@ -39,7 +39,7 @@ mod veth;
 
 pub use address::AssignedAddress;
 pub use error::{LinkError, Step};
-pub use links::Link;
+pub use links::{Carrier, Link};
 pub use monitor::{Changes, Monitor};
 pub use name::{IfIndex, IfName, NameError};
 pub use plan::Plan;

@@ -33,14 +33,25 @@ pub struct Link {
     pub mtu: u32,
     /// Somebody brought it up (`IFF_UP`).
     pub is_up: bool,
-    /// It has a carrier (`IFF_LOWER_UP`).
-    pub has_carrier: bool,
+    /// Whether it is connected.
+    pub carrier: Carrier,
     /// It is the loopback (`IFF_LOOPBACK`).
     pub is_loopback: bool,
     /// What made it: `veth`, `bridge`, `wireguard`; `None` for hardware and loopback.
     pub kind: Option<String>,
     /// Its hardware address, where that has the form of Ethernet's.
     pub mac: Option<[u8; 6]>,
+}
+
+/// How far a link's carrier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// There is none.
+    Down,
+    /// There is one (`IFF_LOWER_UP`), and the kernel has not acted on that yet: the link has no queue, so what is sent vanishes.
+    Pending,
+    /// There is one, and what is sent is sent (`IF_OPER_UP`, or a link that has no such state, as loopback).
+    Active,
 }
 
 impl RouteSocket {
@@ -185,11 +196,21 @@ pub(crate) fn parse(message: Message<'_>) -> Option<Link> {
         name: IfName::new(attributes.get(Ifla::Ifname.into())?.str()?).ok()?,
         mtu: attributes.get(Ifla::Mtu.into())?.u32()?,
         is_up: flags.contains(Iff::UP),
-        has_carrier: flags.contains(Iff::LOWERUP),
+        carrier: carrier(flags, &attributes),
         is_loopback: flags.contains(Iff::LOOPBACK),
         kind: kind(&attributes),
         mac: attributes.get(Ifla::Address.into()).and_then(|attribute| attribute.array()),
     })
+}
+
+fn carrier(flags: Iff, attributes: &Attributes<'_>) -> Carrier {
+    let operstate = attributes.get(Ifla::Operstate.into()).and_then(|state| state.u8());
+    match operstate {
+        _ if !flags.contains(Iff::LOWERUP) => Carrier::Down,
+        Some(IF_OPER_UP) => Carrier::Active,
+        _ if flags.contains(Iff::LOOPBACK) => Carrier::Active,
+        _ => Carrier::Pending,
+    }
 }
 
 fn kind(attributes: &Attributes<'_>) -> Option<String> {
@@ -199,6 +220,8 @@ fn kind(attributes: &Attributes<'_>) -> Option<String> {
 
 /// Bytes of `struct ifinfomsg`.
 const HEADER: usize = 16;
+/// linux/if.h
+const IF_OPER_UP: u8 = 6;
 /// linux/if_link.h
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// linux/if_link.h, `enum in6_addr_gen_mode`

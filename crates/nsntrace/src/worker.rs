@@ -18,7 +18,7 @@ use std::os::fd::AsFd as _;
 use std::thread;
 
 use nsntrace_capture::{CaptureError, IdleRing, Tap, ring_geometry};
-use nsntrace_link::{IfIndex, RouteSocket};
+use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_relay::{Listener, Unbound};
 use nsntrace_sockdiag::SockDiag;
@@ -38,6 +38,7 @@ pub(crate) use heal::clean_up_after;
 /// What must be born inside the traced namespace.
 pub(crate) struct Inside {
     pub(crate) route: RouteSocket,
+    pub(crate) monitor: Monitor,
     pub(crate) sockdiag: SockDiag,
     pub(crate) tap: Tap,
     pub(crate) listeners: Vec<Listener>,
@@ -51,7 +52,13 @@ impl Inside {
         route.set_up(IfIndex::LOOPBACK)?;
         let listeners =
             servers.iter().map(|&server| Unbound::open(server)?.listen()).collect::<Result<_, _>>()?;
-        Ok(Self { route, sockdiag: SockDiag::open()?, tap: Tap::open()?, listeners })
+        Ok(Self {
+            route,
+            monitor: Monitor::open()?,
+            sockdiag: SockDiag::open()?,
+            tap: Tap::open()?,
+            listeners,
+        })
     }
 }
 
@@ -118,10 +125,10 @@ fn set_up<'a>(
     channel: &'a Channel,
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, sockdiag, tap, listeners } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
     let (ring, network) = thread::scope(|scope| {
         let ring = scope.spawn(|| make_ring(tap, plan.outfile.is_stream));
-        let network = Network::make(plan, netns, &mut route, front);
+        let network = Network::make(plan, netns, (&mut route, &mut monitor), front);
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;

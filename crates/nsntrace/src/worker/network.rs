@@ -5,16 +5,19 @@
 //! made under a lock that all runs share, so that each run sees the addresses of the others among the host's routes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use nsntrace_lease::{Presence, RunDir};
 use nsntrace_link::block::{self, Block, IPV4_PREFIX_LEN, IPV6_PREFIX_LEN};
 use nsntrace_link::{
-    Changes, IfAddress, IfIndex, IfName, IpFamily, Link, Monitor, NextHop, Plan as LinkPlan, Prefix, Route,
-    RouteKind, RouteSocket, Veth, VethRequest, random_bits, table,
+    Carrier, Changes, IfAddress, IfIndex, IfName, IpFamily, Link, Monitor, NextHop, Plan as LinkPlan, Prefix,
+    Route, RouteKind, RouteSocket, Veth, VethRequest, random_bits, table,
 };
 use nsntrace_nat::{Nat, Owner, Spec, conntrack};
 use nsntrace_netns::{Name, Netns};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
+use rustix::time::Timespec;
 
 use super::detour::Detour;
 use super::heal;
@@ -59,15 +62,16 @@ impl Network {
     pub(crate) fn make(
         plan: &Plan,
         netns: &Netns,
-        inside: &mut RouteSocket,
+        inside: (&mut RouteSocket, &mut Monitor),
         front: Pid,
     ) -> Result<Self, Failure> {
+        let (inside, inside_monitor) = inside;
         let mut host = RouteSocket::open()?;
         let run_dir = heal::run_dir()?;
         heal::heal(&run_dir, &mut host);
         let mut presence = Presence::register(&run_dir, front.as_raw_nonzero().get().cast_unsigned())?;
         // Before the routes are read: no change of them is missed.
-        let monitor = Monitor::open()?;
+        let mut monitor = Monitor::open()?;
         let mut notes = Vec::new();
         let uplink = find_uplink(plan, &mut host)?;
         let ipv6 = find_ipv6(plan, &mut host, &mut notes)?;
@@ -79,6 +83,8 @@ impl Network {
         uplinks::forward_from(&veth.name, ipv6.forwarding)?;
         configure_inside(inside, &veth, addresses, &ipv6.destinations)?;
         connect(&mut host, inside, &veth, addresses)?;
+        wait_until_active(&mut host, &mut monitor, veth.ifindex)?;
+        wait_until_active(inside, inside_monitor, veth.peer_ifindex)?;
         let mut uplinks =
             Uplinks::new(run_dir, ipv6.forwarding, plan.device.as_ref().map(|device| device.ifindex));
         uplinks.refresh(&mut host, &mut nat)?;
@@ -283,6 +289,26 @@ fn connect(
     Ok(())
 }
 
+/// Waits until the kernel has acted on the link's carrier. Until then what is sent vanishes before anybody sees it: the link has no
+/// queue yet (`noop_qdisc`). From Linux 6.8 on asking is enough; before, its announcement is waited for.
+fn wait_until_active(
+    socket: &mut RouteSocket,
+    monitor: &mut Monitor,
+    ifindex: IfIndex,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + ACTIVATION;
+    while socket.link(ifindex)?.carrier != Carrier::Active {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::new("the veth does not get a carrier"));
+        }
+        let timeout = Timespec::try_from(left).ok();
+        let _interrupted = poll(&mut [PollFd::new(&*monitor, PollFlags::IN)], timeout.as_ref());
+        monitor.drain()?;
+    }
+    Ok(())
+}
+
 fn install_nat(
     plan: &Plan,
     front: Pid,
@@ -336,6 +362,9 @@ fn if_name(name: &str) -> IfName {
 const DEFAULT_MTU: u32 = 1500;
 /// `ETH_MAX_MTU`, the most that a veth takes; loopback has 65536.
 const MAX_MTU: u32 = 65_535;
+
+/// Many times what it takes on a machine where many traces start at once.
+const ACTIVATION: Duration = Duration::from_secs(5);
 
 const NO_IPV6: &str = "this trace is IPv4 only: the host does not forward IPv6, and before Linux 6.17 that could only be \
     switched on for all devices, which would cost the host its advertised routes";
