@@ -14,6 +14,7 @@
 
 mod binary;
 mod capture_file;
+mod isolation;
 mod lab;
 mod machine;
 mod process;
@@ -26,6 +27,7 @@ mod work_dir;
 
 pub use binary::nsntrace;
 pub use capture_file::CaptureFile;
+pub use isolation::{Netns, eventually, isolated, isolated_by, sh};
 pub use lab::{HOST4, HOST6, NEUTRAL4, NEUTRAL6, PUBLIC_DNS, SECOND4, WAN4, WAN6};
 pub use lab::{Lab, Plan};
 pub use machine::Machine;
