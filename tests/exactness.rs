@@ -135,3 +135,19 @@ fn one_packet(lab: &Lab, n: usize) -> Result<(), String> {
 }
 
 const RUNS: usize = 500;
+
+/// As much as TCP can carry, and then what the kernel counted on the program's own device.
+const OVERLOAD: &str = "iperf3 -c 198.51.100.2 -t 1 -P 2 >/dev/null; sleep 0.3
+ip -j -s link show eth0 | jq '.[0].stats64 | .rx.packets + .tx.packets'";
+
+#[test]
+fn what_is_written_and_what_is_dropped_is_all_there_was() {
+    let lab = Lab::new(&Plan::default());
+    let server = lab.serve_iperf3();
+    let report = lab.trace_sh(OVERLOAD);
+    server.wait().succeeded();
+    let passed: u64 = report.stdout().trim().parse().expect("a number");
+    let dropped: u64 =
+        report.notes.iter().filter_map(|line| line.split(' ').next()?.parse::<u64>().ok()).sum();
+    assert_eq!(report.packets + dropped, passed, "{:?}", report.notes);
+}

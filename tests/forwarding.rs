@@ -245,3 +245,44 @@ fn established_connections_leave_no_conntrack_entries() {
     process.wait();
     before.assert_same(&lab.host);
 }
+
+#[test]
+fn a_firewall_of_the_host_is_not_overridden() {
+    let lab = Lab::new(&Plan { drop_forwarded: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    let script =
+        "curl -s --max-time 1 http://198.51.100.2/whoami || echo blocked; getent hosts localhost >/dev/null";
+    let report = lab.trace_sh(script);
+    assert_eq!(report.stdout(), "blocked\n", "whoever set the policy to drop meant it");
+    assert!(report.file.count("tcp.flags.syn == 1") >= 1, "and the attempt is in the file");
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn where_ipv6_cannot_be_forwarded_the_trace_is_ipv4_only_and_says_so() {
+    let lab = Lab::new(&Plan::default());
+    // As on a kernel before 6.17, which has no such switch.
+    lab.host.sh("all=/proc/sys/net/ipv6/conf/all; mount -t tmpfs none $all; echo 0 > $all/forwarding");
+    let before = Residue::of(&lab.host);
+    let finished =
+        lab.start(&["-o", "trace.pcap", "curl", "-s", "http://www.lab.test/whoami"]).wait().succeeded();
+    assert_eq!(finished.text(), format!("{HOST4}\n"));
+    let reasons: Vec<_> = finished.stderr.lines().filter(|line| line.contains("IPv6")).collect();
+    assert_eq!(reasons.len(), 1, "one line says why: {}", finished.stderr);
+    before.assert_same(&lab.host);
+}
+
+#[test]
+fn a_trace_within_a_trace() {
+    let lab = Lab::new(&Plan::default());
+    let before = Residue::of(&lab.host);
+    let script = format!(
+        "{} -o inner.pcap curl -s http://198.51.100.2/whoami 2>inner.said",
+        nsntrace_testkit::nsntrace().display()
+    );
+    let report = lab.trace_sh(&script);
+    assert_eq!(report.stdout(), format!("{HOST4}\n"));
+    let inner = nsntrace_testkit::CaptureFile::new(&lab.dir.join("inner.pcap"));
+    assert_eq!((inner.count("http"), report.file.count("http")), (2, 2));
+    before.assert_same(&lab.host);
+}

@@ -301,3 +301,38 @@ fn a_stopped_program_stays_stopped() {
     program.signal(18);
     process.wait().succeeded();
 }
+
+#[test]
+fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
+    let lab = Lab::new(&Plan::default());
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        let script = format!("trap '' {signal}; exec \"$NT\" -o trace.pcap sh -c 'echo >&2 up; sleep 0.4'");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(lab.dir.path()).env("NT", nsntrace());
+        let mut process = lab.host.spawn(command);
+        process.await_stderr("up\n");
+        lab.host.sh(&format!(
+            "kill -{signal} {}",
+            nsntrace_testkit::Member::read(process.pid())
+                .and_then(|front| front.inner_pid())
+                .expect("it runs")
+        ));
+        Report::new(process.wait().succeeded(), &lab.dir.join("trace.pcap"));
+    }
+}
+
+#[test]
+fn closed_descriptors_do_not_end_up_in_the_file() {
+    let lab = Lab::new(&Plan::default());
+    for closing in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
+        let script = format!(
+            "$NT -o trace.pcap sh -c 'echo word; echo word >&2; ping -q -c1 198.51.100.2; exit 7' {closing}; echo $?"
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).current_dir(lab.dir.path()).env("NT", nsntrace());
+        let text = lab.host.spawn(command).wait().text();
+        assert!(text.ends_with("7\n"), "{closing}: {text}");
+        let file = nsntrace_testkit::CaptureFile::new(&lab.dir.join("trace.pcap"));
+        assert_eq!(file.packets(), 2, "{closing}");
+    }
+}
