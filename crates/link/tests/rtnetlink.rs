@@ -2,15 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod harness;
-
 use std::{net::IpAddr, os::fd::AsFd};
 
-use harness::{Netns, eventually, isolated, isolated_by, sh};
 use nsntrace_link::{
     Carrier, Changes, IfAddress, IfIndex, IfName, IpFamily, LinkError, Monitor, NextHop, PROTOCOL, Plan,
     Prefix, Route, RouteKind, RouteSocket, Rule, Veth, VethRequest, block, random_bits, table,
 };
+use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -52,7 +50,7 @@ fn create(socket: &mut RouteSocket, netns: &Netns, peer_name: &str) -> Result<Ve
 
 #[test]
 fn a_known_neighbour_is_permanent() {
-    isolated("a_known_neighbour_is_permanent", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         let mac = socket.link_by_name(&name("b0")).unwrap().mac.unwrap();
@@ -68,7 +66,7 @@ fn a_known_neighbour_is_permanent() {
 
 #[test]
 fn a_veth_spans_two_namespaces() {
-    isolated("a_veth_spans_two_namespaces", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let traced = Netns::new();
         let veth = create(&mut socket, &traced, "eth0").unwrap();
@@ -123,7 +121,7 @@ fn a_veth_spans_two_namespaces() {
 
 #[test]
 fn names_and_numbers_never_collide() {
-    isolated("names_and_numbers_never_collide", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let traced = Netns::new();
         let first = create(&mut socket, &traced, "eth0").unwrap();
@@ -148,7 +146,7 @@ fn names_and_numbers_never_collide() {
 
 #[test]
 fn a_veth_that_fails_leaves_nothing() {
-    isolated("a_veth_that_fails_leaves_nothing", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let traced = Netns::new();
         let taken = create(&mut socket, &traced, "lo").unwrap_err();
@@ -174,7 +172,7 @@ fn a_veth_that_fails_leaves_nothing() {
 #[test]
 fn without_the_capability_the_kernel_says_no() {
     let wrapper = ["unshare", "--net", "--", "setpriv", "--bounding-set", "-net_admin", "--"];
-    isolated_by(&wrapper, "without_the_capability_the_kernel_says_no", || {
+    isolated_by(&wrapper, || {
         let mut socket = RouteSocket::open().unwrap();
         let error = socket.set_up(IfIndex::LOOPBACK).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::PERM));
@@ -184,7 +182,7 @@ fn without_the_capability_the_kernel_says_no() {
 
 #[test]
 fn links_go_up_and_down_and_away() {
-    isolated("links_go_up_and_down_and_away", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         let link = socket.link(a0).unwrap();
@@ -206,7 +204,7 @@ fn links_go_up_and_down_and_away() {
 
 #[test]
 fn addresses_are_listed_with_their_peers() {
-    isolated("addresses_are_listed_with_their_peers", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         sh("ip address add 10.0.0.1 peer 10.0.0.9/32 dev b0; ip address add fe80::1/64 dev b0 nodad");
@@ -225,7 +223,7 @@ fn addresses_are_listed_with_their_peers() {
 
 #[test]
 fn routes_of_all_tables_are_listed() {
-    isolated("routes_of_all_tables_are_listed", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         sh("ip address add 198.51.100.1/24 dev b0
@@ -271,7 +269,7 @@ fn routes_of_all_tables_are_listed() {
 
 #[test]
 fn our_routes_are_what_iproute2_reads() {
-    isolated("our_routes_are_what_iproute2_reads", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         let hop = |gateway: Option<&str>| NextHop { oif: a0, gateway: gateway.map(ip) };
@@ -314,7 +312,7 @@ fn our_routes_are_what_iproute2_reads() {
 
 #[test]
 fn the_uplink_is_the_best_default_route() {
-    isolated("the_uplink_is_the_best_default_route", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         assert_eq!(socket.default_uplink(IpFamily::V4).unwrap(), None);
@@ -338,7 +336,7 @@ fn the_uplink_is_the_best_default_route() {
 
 #[test]
 fn rules_are_added_listed_and_deleted() {
-    isolated("rules_are_added_listed_and_deleted", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let before = socket.rules().unwrap();
         assert_eq!(before.len(), 5, "three of IPv4 and two of IPv6");
@@ -369,7 +367,7 @@ fn rules_are_added_listed_and_deleted() {
 
 #[test]
 fn leftovers_of_a_dead_run_go_and_nothing_else() {
-    isolated("leftovers_of_a_dead_run_go_and_nothing_else", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         dressed_veth(&mut socket);
         sh("ip rule add iif nst0 lookup 7001 priority 1000 protocol 110
@@ -398,7 +396,7 @@ fn leftovers_of_a_dead_run_go_and_nothing_else() {
 
 #[test]
 fn forwarding_of_one_link_is_switched() {
-    isolated("forwarding_of_one_link_is_switched", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         let values = || {
@@ -424,7 +422,7 @@ fn is_readable(monitor: &Monitor) -> bool {
 
 #[test]
 fn a_monitor_tells_what_kind_of_thing_changed() {
-    isolated("a_monitor_tells_what_kind_of_thing_changed", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         // A veth changes by itself for a while, when its carrier comes; loopback does not.
         sh("ip link set lo up");
@@ -463,7 +461,7 @@ fn a_monitor_tells_what_kind_of_thing_changed() {
 
 #[test]
 fn a_list_of_many_parts_is_whole() {
-    isolated("a_list_of_many_parts_is_whole", || {
+    isolated(|| {
         let mut socket = RouteSocket::open().unwrap();
         let a0 = dressed_veth(&mut socket);
         for high in 0..40 {

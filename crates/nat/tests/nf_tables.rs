@@ -2,16 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../link/tests/harness/mod.rs"]
-mod harness;
-
 use std::{
     env,
     process::{Command, Stdio},
 };
 
-use harness::{Netns, eventually, isolated, isolated_by, sh};
 use nsntrace_nat::{Nat, NatError, Owner, Spec, conntrack, remove_stale};
+use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::io::Errno;
 
 const OWNER: Owner = Owner { pid: 1234, start_time: 567_890 };
@@ -42,7 +39,7 @@ fn tables() -> String {
 
 #[test]
 fn the_rules_are_those_of_the_module_header() {
-    isolated("the_rules_are_those_of_the_module_header", || {
+    isolated(|| {
         let nat = Nat::install(&Spec { guarded: &["up0", "wlan0"], ..spec() }).unwrap();
         assert!(nat.is_owned());
         assert_eq!(nat.table(), "nsntrace-1234");
@@ -86,7 +83,7 @@ fn the_rules_are_those_of_the_module_header() {
 
 #[test]
 fn one_way_out_and_one_family() {
-    isolated("one_way_out_and_one_family", || {
+    isolated(|| {
         let _nat = Nat::install(&Spec { only_via: Some("wg0"), ipv6: None, ..spec() }).unwrap();
         let postrouting = rules("nsntrace-1234", "postrouting");
         assert_eq!(postrouting[1..], ["ip saddr 10.203.0.1 oifname \"wg0\" masquerade"]);
@@ -97,7 +94,7 @@ fn one_way_out_and_one_family() {
 
 #[test]
 fn nobody_else_touches_an_owned_table() {
-    isolated("nobody_else_touches_an_owned_table", || {
+    isolated(|| {
         let nat = Nat::install(&spec()).unwrap();
         sh("nft flush ruleset");
         assert_eq!(tables(), "table inet nsntrace-1234");
@@ -115,7 +112,7 @@ fn nobody_else_touches_an_owned_table() {
 /// Run again by itself with [`VICTIM`] set, this test is the process that is to be killed.
 #[test]
 fn a_killed_owner_leaves_nothing() {
-    isolated("a_killed_owner_leaves_nothing", || {
+    isolated(|| {
         if env::var_os(VICTIM).is_some() {
             let _nat = Nat::install(&spec()).unwrap();
             std::io::Read::read(&mut std::io::stdin(), &mut [0]).unwrap();
@@ -140,7 +137,7 @@ const VICTIM: &str = "NSNTRACE_TEST_VICTIM";
 
 #[test]
 fn a_taken_name_gets_a_suffix() {
-    isolated("a_taken_name_gets_a_suffix", || {
+    isolated(|| {
         let first = Nat::install(&spec()).unwrap();
         sh("nft add table inet nsntrace-1234-2");
         let third = Nat::install(&spec()).unwrap();
@@ -152,7 +149,7 @@ fn a_taken_name_gets_a_suffix() {
 
 #[test]
 fn guards_are_replaced() {
-    isolated("guards_are_replaced", || {
+    isolated(|| {
         let mut nat = Nat::install(&Spec { guarded: &["up0"], ..spec() }).unwrap();
         nat.set_guarded(&["up1", "up2"]).unwrap();
         let guards = rules(nat.table(), "guard");
@@ -169,7 +166,7 @@ fn guards_are_replaced() {
 
 #[test]
 fn a_plain_table_is_removed_by_hand() {
-    isolated("a_plain_table_is_removed_by_hand", || {
+    isolated(|| {
         let mut nat = Nat::install_plain(&spec()).unwrap();
         assert!(!nat.is_owned());
         let listing = sh("nft list table inet nsntrace-1234");
@@ -190,7 +187,7 @@ fn a_plain_table_is_removed_by_hand() {
 
 #[test]
 fn leftovers_of_dead_processes_go() {
-    isolated("leftovers_of_dead_processes_go", || {
+    isolated(|| {
         let owner = |pid| Owner { pid, ..OWNER };
         // What SIGKILL leaves: the table without the value whose Drop would remove it.
         for pid in [11, 11, 12] {
@@ -220,7 +217,7 @@ fn leftovers_of_dead_processes_go() {
 #[test]
 fn without_the_capability_the_kernel_says_no() {
     let wrapper = ["unshare", "--net", "--", "setpriv", "--bounding-set", "-net_admin", "--"];
-    isolated_by(&wrapper, "without_the_capability_the_kernel_says_no", || {
+    isolated_by(&wrapper, || {
         let error = Nat::install(&spec()).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::PERM));
         assert_eq!(error.to_string(), "cannot use nf_tables");
@@ -243,12 +240,12 @@ fn world() -> World {
         [(&world.t, "nst0", "10.203.0"), (&world.s, "up0", "203.0.113"), (&world.l, "lan0", "192.0.2")];
     for ((netns, device, net), v6) in ends.into_iter().zip(["5e", "1", "2"]) {
         sh(&format!(
-            "ip link add {device} type veth peer name eth0 netns {pid}
+            "ip link add {device} type veth peer name eth0 netns {path}
              echo 0 > /proc/sys/net/ipv6/conf/{device}/accept_dad
              ip link set {device} up; ip address add {net}.254/24 dev {device}
              ip address add 2001:db8:{v6}::fe/64 dev {device} nodad
              echo 1 > /proc/sys/net/ipv4/conf/{device}/forwarding",
-            pid = netns.pid(),
+            path = netns.path().display(),
         ));
         netns.sh(&format!(
             "ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
@@ -274,7 +271,7 @@ fn reaches(netns: &Netns, target: &str) -> bool {
 
 #[test]
 fn packets_go_where_they_should_and_nowhere_else() {
-    isolated("packets_go_where_they_should_and_nowhere_else", || {
+    isolated(|| {
         let World { t, s, l } = world();
         assert!(!reaches(&t, "203.0.113.1"), "s knows no way back without masquerading");
         assert!(reaches(&s, "192.0.2.1") && reaches(&s, "2001:db8:2::1"), "the host routes for everybody");
@@ -300,7 +297,7 @@ fn packets_go_where_they_should_and_nowhere_else() {
 
 #[test]
 fn one_way_out_is_the_only_one() {
-    isolated("one_way_out_is_the_only_one", || {
+    isolated(|| {
         let World { t, s: _s, l: _l } = world();
         let _nat = Nat::install(&Spec { only_via: Some("up0"), ..spec() }).unwrap();
         assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
@@ -310,7 +307,7 @@ fn one_way_out_is_the_only_one() {
 
 #[test]
 fn connections_of_one_address_are_forgotten() {
-    isolated("connections_of_one_address_are_forgotten", || {
+    isolated(|| {
         let World { t, l, s: _s } = world();
         let _nat = Nat::install(&spec()).unwrap();
         assert!(["203.0.113.1", "192.0.2.1", "2001:db8:1::1"].iter().all(|target| reaches(&t, target)));

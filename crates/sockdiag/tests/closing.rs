@@ -2,16 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../link/tests/harness/mod.rs"]
-mod harness;
-
 use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
 };
 
-use harness::{Netns, eventually, isolated, sh};
 use nsntrace_sockdiag::{Closing, SockDiag};
+use nsntrace_testkit::{Netns, eventually, isolated, sh};
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
@@ -48,7 +45,7 @@ fn ss(states: &str) -> usize {
 
 #[test]
 fn nothing_closes_where_nothing_is_open() {
-    isolated("nothing_closes_where_nothing_is_open", || {
+    isolated(|| {
         sh("ip link set lo up");
         let mut sockets = SockDiag::open().unwrap();
         assert!(sockets.closing_tcp().unwrap().is_empty());
@@ -59,7 +56,7 @@ fn nothing_closes_where_nothing_is_open() {
 
 #[test]
 fn a_closed_connection_waits_for_the_other_end() {
-    isolated("a_closed_connection_waits_for_the_other_end", || {
+    isolated(|| {
         sh("ip link set lo up");
         let mut sockets = SockDiag::open().unwrap();
         let far = LOOPBACKS.map(|address| connection(address).1);
@@ -74,7 +71,7 @@ fn a_closed_connection_waits_for_the_other_end() {
 
 #[test]
 fn unsent_data_keeps_a_connection_talking() {
-    isolated("unsent_data_keeps_a_connection_talking", || {
+    isolated(|| {
         sh("ip link set lo up");
         let mut sockets = SockDiag::open().unwrap();
         let pairs = LOOPBACKS.map(connection);
@@ -96,7 +93,7 @@ fn unsent_data_keeps_a_connection_talking() {
 
 #[test]
 fn the_last_to_close_waits_for_its_acknowledgement() {
-    isolated("the_last_to_close_waits_for_its_acknowledgement", || {
+    isolated(|| {
         sh("ip link set lo up");
         let mut sockets = SockDiag::open().unwrap();
         let far = LOOPBACKS.map(|address| connection(address).1);
@@ -112,7 +109,7 @@ fn the_last_to_close_waits_for_its_acknowledgement() {
 
 #[test]
 fn a_socket_with_a_process_is_not_counted() {
-    isolated("a_socket_with_a_process_is_not_counted", || {
+    isolated(|| {
         sh("ip link set lo up");
         let mut sockets = SockDiag::open().unwrap();
         let (near, _far) = connection(LOOPBACKS[0]);
@@ -126,7 +123,7 @@ fn a_socket_with_a_process_is_not_counted() {
 
 #[test]
 fn the_namespace_is_that_of_the_opening() {
-    isolated("the_namespace_is_that_of_the_opening", || {
+    isolated(|| {
         sh("ip link set lo up");
         let other = Netns::new();
         let mut sockets = other.inside(|| SockDiag::open().unwrap());
