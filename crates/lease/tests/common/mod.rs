@@ -132,13 +132,3 @@ pub(crate) fn be_a_run() -> bool {
     assert_eq!(fs::read_to_string(settings.join(KEY)).unwrap(), "1\n", "changed while it was leased");
     true
 }
-
-/// Whether a test that needs a privilege can run. Without it the test fails under `NSNTRACE_TEST=strict`, and says so
-/// elsewhere.
-pub(crate) fn is_privileged(has_it: bool, what: &str) -> bool {
-    if !has_it {
-        assert!(env::var("NSNTRACE_TEST").as_deref() != Ok("strict"), "{what} is not permitted");
-        io::stderr().write_all(format!("skipped: {what} is not permitted\n").as_bytes()).unwrap();
-    }
-    has_it
-}
