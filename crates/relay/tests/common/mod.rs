@@ -2,8 +2,7 @@
 #![expect(dead_code, reason = "each test binary uses a part")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::env;
-use std::io::{self, PipeWriter, Write as _};
+use std::io::{self, PipeWriter};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::thread::JoinHandle;
@@ -105,14 +104,4 @@ pub(crate) fn receive(socket: &UdpSocket) -> Vec<u8> {
     let len = socket.recv(&mut buffer).expect("a datagram comes");
     buffer.truncate(len);
     buffer
-}
-
-/// Whether a test that needs a privilege can run. Without it the test fails under `NSNTRACE_TEST=strict`, and says so
-/// elsewhere.
-pub(crate) fn is_privileged(has_it: bool, what: &str) -> bool {
-    if !has_it {
-        assert!(env::var("NSNTRACE_TEST").as_deref() != Ok("strict"), "{what} is not permitted");
-        io::stderr().write_all(format!("skipped: {what} is not permitted\n").as_bytes()).unwrap();
-    }
-    has_it
 }
