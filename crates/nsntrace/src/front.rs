@@ -296,7 +296,7 @@ fn worker_gone() -> Failure {
 }
 
 /// What would end us and is the program's to decide on. Stops and continues (^Z, fg) work on the whole process group by themselves.
-const PASSED_ON: [Signal; 9] = [
+const PASSED_ON: [Signal; 10] = [
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,
@@ -306,4 +306,6 @@ const PASSED_ON: [Signal; 9] = [
     Signal::USR2,
     Signal::ALARM,
     Signal::TERM,
+    // Blocked in worker too, whose write then fails with EFBIG at a limit of file size, and the trace goes on.
+    Signal::XFSZ,
 ];

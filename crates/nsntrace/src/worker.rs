@@ -8,10 +8,13 @@
 
 mod detour;
 mod heal;
+mod ipv6;
 mod network;
 mod recorder;
 mod service;
+mod sysctl;
 mod uplinks;
+mod wire;
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -32,6 +35,7 @@ use crate::protocol::{Channel, Report};
 use network::Network;
 use recorder::Recorder;
 use service::Service;
+use wire::Side;
 
 pub(crate) use heal::clean_up_after;
 
@@ -128,7 +132,7 @@ fn set_up<'a>(
     let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
     let (ring, network) = thread::scope(|scope| {
         let ring = scope.spawn(|| make_ring(tap, plan.outfile.is_stream));
-        let network = Network::make(plan, netns, (&mut route, &mut monitor), front);
+        let network = Network::make(plan, netns, Side { route: &mut route, monitor: &mut monitor }, front);
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;

@@ -16,8 +16,9 @@ use nsntrace_link::{
 
 use crate::failure::Failure;
 
-/// A detour that is in place.
+/// A detour that is in place. Dropped, it is taken back.
 pub(crate) struct Detour {
+    host: RouteSocket,
     device: IfIndex,
     table: u32,
     rules: Vec<Rule>,
@@ -26,33 +27,20 @@ pub(crate) struct Detour {
 
 impl Detour {
     /// Sends what comes in by `veth` out of `device`. The number of the veth, which no other link has, is the table's.
-    pub(crate) fn make(
-        host: &mut RouteSocket,
-        veth: (IfIndex, &IfName),
-        device: &Link,
-    ) -> Result<Self, Failure> {
-        let table = veth.0.get();
-        let mut detour = Self { device: device.ifindex, table, rules: Vec::new(), routes: Vec::new() };
-        let made = detour.follow(host).and_then(|()| detour.add_rules(host, veth.1));
-        match made {
-            Ok(()) => Ok(detour),
-            Err(failure) => {
-                detour.take_back(host);
-                Err(failure)
-            }
-        }
+    pub(crate) fn make(veth: &Veth, device: &Link) -> Result<Self, Failure> {
+        let table = veth.ifindex.get();
+        let host = RouteSocket::open()?;
+        let mut detour = Self { host, device: device.ifindex, table, rules: Vec::new(), routes: Vec::new() };
+        detour.follow()?;
+        detour.add_rules(&veth.name)?;
+        Ok(detour)
     }
 
-    fn add_rules(&mut self, host: &mut RouteSocket, veth: &IfName) -> Result<(), Failure> {
+    fn add_rules(&mut self, veth: &IfName) -> Result<(), Failure> {
         for family in self.families() {
-            let rule = Rule {
-                family,
-                priority: PRIORITY,
-                table: self.table,
-                iif: Some(veth.clone()),
-                protocol: PROTOCOL,
-            };
-            host.add_rule(&rule)?;
+            let iif = Some(veth.clone());
+            let rule = Rule { family, priority: PRIORITY, table: self.table, iif, protocol: PROTOCOL };
+            self.host.add_rule(&rule)?;
             self.rules.push(rule);
         }
         Ok(())
@@ -65,24 +53,27 @@ impl Detour {
     }
 
     /// Makes the table's routes those that the host has out of the device now.
-    pub(crate) fn follow(&mut self, host: &mut RouteSocket) -> Result<(), Failure> {
-        let wanted = self.wanted(&host.routes()?);
+    pub(crate) fn follow(&mut self) -> Result<(), Failure> {
+        let wanted = {
+            let routes = self.host.routes()?;
+            self.wanted(&routes)
+        };
         let (kept, gone): (Vec<_>, Vec<_>) = self.routes.drain(..).partition(|route| wanted.contains(route));
         self.routes = kept;
         for route in gone {
             // The kernel may have removed it together with its gateway or address.
-            let _gone_already = host.delete_route(&route);
+            let _gone_already = self.host.delete_route(&route);
         }
         for route in wanted {
             if !self.routes.contains(&route) {
-                self.add(host, route)?;
+                self.add(route)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, host: &mut RouteSocket, route: Route) -> Result<(), Failure> {
-        match host.apply(Plan::new().add_route(&route)) {
+    fn add(&mut self, route: Route) -> Result<(), Failure> {
+        match self.host.apply(Plan::new().add_route(&route)) {
             Ok(()) => {
                 self.routes.push(route);
                 Ok(())
@@ -121,14 +112,16 @@ impl Detour {
         let route = Route::new(Prefix::default_of(family), self.table, hop);
         Route { kind: RouteKind::Refused, next_hops: Vec::new(), metric: u32::MAX, scope: 0, ..route }
     }
+}
 
+impl Drop for Detour {
     /// Removes rules, then routes. What is gone already is no failure, and what stays the next run finds.
-    pub(crate) fn take_back(&mut self, host: &mut RouteSocket) {
+    fn drop(&mut self) {
         for rule in self.rules.drain(..) {
-            let _left = host.delete_rule(&rule);
+            let _left = self.host.delete_rule(&rule);
         }
         for route in self.routes.drain(..) {
-            let _left = host.delete_route(&route);
+            let _left = self.host.delete_route(&route);
         }
     }
 }

@@ -11,36 +11,15 @@
 //! Documentation/networking/ip-sysctl.rst: `conf/interface/forwarding`, `force_forwarding` (Linux 6.17).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use nsntrace_lease::{Lease, RunDir};
 use nsntrace_link::{IfIndex, IfName, Link, RouteKind, RouteSocket};
 use nsntrace_nat::Nat;
 
+use super::ipv6::Forwarding;
+use super::sysctl;
+use super::wire::NAME_PREFIX;
 use crate::failure::Failure;
-
-/// How this host can forward IPv6 for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ipv6Forwarding {
-    /// It forwards already.
-    On,
-    /// Device by device, with router advertisements still accepted.
-    PerDevice,
-    /// Only by becoming a router altogether, which costs it the routes it learnt from advertisements.
-    Harmful,
-}
-
-impl Ipv6Forwarding {
-    /// Reads what this host does and what its kernel can.
-    pub(crate) fn of_this_host() -> Self {
-        match read(ALL_IPV6_FORWARDING) {
-            Some(value) if value != "0" => Self::On,
-            _ if Path::new(SYSCTL).join(ALL_IPV6_FORCE).exists() => Self::PerDevice,
-            _ => Self::Harmful,
-        }
-    }
-}
 
 /// The leases of one run, by device.
 pub(crate) struct Uplinks {
@@ -57,8 +36,8 @@ pub(crate) struct Uplinks {
 
 impl Uplinks {
     /// No lease yet.
-    pub(crate) fn new(run_dir: RunDir, ipv6: Option<Ipv6Forwarding>, only: Option<IfIndex>) -> Self {
-        let ipv6_key = (ipv6 == Some(Ipv6Forwarding::PerDevice)).then_some("force_forwarding");
+    pub(crate) fn new(run_dir: RunDir, ipv6: Option<Forwarding>, only: Option<IfIndex>) -> Self {
+        let ipv6_key = (ipv6 == Some(Forwarding::PerDevice)).then_some("force_forwarding");
         Self {
             run_dir,
             leases: BTreeMap::new(),
@@ -101,7 +80,7 @@ impl Uplinks {
     fn lease(&self, name: &IfName) -> Result<Vec<Lease>, Failure> {
         let v4 = std::iter::once(format!("net/ipv4/conf/{name}/forwarding"));
         let v6 = self.ipv6_key.map(|key| format!("net/ipv6/conf/{name}/{key}"));
-        let keys = v4.chain(v6).filter(|key| Path::new(SYSCTL).join(key).exists());
+        let keys = v4.chain(v6).filter(|key| sysctl::exists(key));
         keys.map(|key| Ok(Lease::acquire(&self.run_dir, &key, "1")?)).collect()
     }
 
@@ -128,7 +107,7 @@ impl Uplinks {
                 .flat_map(|route| &route.next_hops);
             let is_used = hops.into_iter().any(|hop| hop.oif == link.ifindex);
             let is_allowed = self.only.is_none_or(|only| only == link.ifindex);
-            is_used && is_allowed && !link.is_loopback && !link.name.as_str().starts_with(VETH_PREFIX)
+            is_used && is_allowed && !link.is_loopback && !link.name.as_str().starts_with(NAME_PREFIX)
         };
         Ok(host.links()?.into_iter().filter(leads_out).map(|link| link.name).collect())
     }
@@ -136,39 +115,23 @@ impl Uplinks {
 
 /// Whether the whole host forwards IPv4.
 fn is_router() -> bool {
-    read(IP_FORWARD).is_some_and(|value| value != "0")
+    sysctl::read("net/ipv4/ip_forward").is_some_and(|value| value != "0")
 }
 
 /// Whether a leased flag still says what we made it say. Writing `net.ipv4.ip_forward` overwrites those of all devices.
 fn is_in_force(lease: &Lease) -> bool {
-    read(lease.key()).is_none_or(|value| value == "1")
+    sysctl::read(lease.key()).is_none_or(|value| value == "1")
 }
 
 /// Makes the veth of this run forward; it takes the flags along when it goes. To be called before it is up.
-pub(crate) fn forward_from(veth: &IfName, ipv6: Option<Ipv6Forwarding>) -> Result<(), Failure> {
-    write(&format!("net/ipv4/conf/{veth}/forwarding"), "1")?;
+pub(crate) fn forward_from(veth: &IfName, ipv6: Option<Forwarding>) -> Result<(), Failure> {
+    sysctl::write(&format!("net/ipv4/conf/{veth}/forwarding"), "1")?;
     if ipv6.is_some() {
         // Of one device this flag only says whether it acts as a router: joins groups and says so on the wire.
-        write(&format!("net/ipv6/conf/{veth}/forwarding"), "0")?;
+        sysctl::write(&format!("net/ipv6/conf/{veth}/forwarding"), "0")?;
     }
-    if ipv6 == Some(Ipv6Forwarding::PerDevice) {
-        write(&format!("net/ipv6/conf/{veth}/force_forwarding"), "1")?;
+    if ipv6 == Some(Forwarding::PerDevice) {
+        sysctl::write(&format!("net/ipv6/conf/{veth}/force_forwarding"), "1")?;
     }
     Ok(())
 }
-
-fn write(key: &str, value: &str) -> Result<(), Failure> {
-    let path = Path::new(SYSCTL).join(key);
-    fs::write(&path, value).map_err(|error| Failure::of(&format!("cannot write {}", path.display()), &error))
-}
-
-fn read(key: &str) -> Option<String> {
-    Some(fs::read_to_string(Path::new(SYSCTL).join(key)).ok()?.trim().to_owned())
-}
-
-const SYSCTL: &str = "/proc/sys";
-const IP_FORWARD: &str = "net/ipv4/ip_forward";
-const ALL_IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
-const ALL_IPV6_FORCE: &str = "net/ipv6/conf/all/force_forwarding";
-/// What the names of our devices begin with.
-pub(crate) const VETH_PREFIX: &str = "nst";

@@ -1,0 +1,158 @@
+//! The wire between the traced namespace and the host: a veth pair with addresses, and nothing on it but the program's packets.
+//!
+//! # Theory of operation
+//! Addresses are chosen and the pair is made under a lock that all runs share, so that each run sees the addresses of the others among
+//! the host's. Each end knows the other's hardware address beforehand, and asks nobody for it. The wire is ready when the kernel has
+//! acted on the carrier of both ends.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use nsntrace_lease::RunDir;
+use nsntrace_link::block::{self, Block, IPV4_PREFIX_LEN, IPV6_PREFIX_LEN};
+use nsntrace_link::{
+    Carrier, IfAddress, IfIndex, IfName, Monitor, NextHop, Plan, Prefix, Route, RouteSocket, Veth,
+    VethRequest, random_bits, table,
+};
+use nsntrace_netns::Netns;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+
+use super::ipv6::Ipv6;
+use crate::failure::Failure;
+
+/// One side of the wire: where changes are made, and where they are heard of.
+pub(crate) struct Side<'a> {
+    pub(crate) route: &'a mut RouteSocket,
+    pub(crate) monitor: &'a mut Monitor,
+}
+
+/// The veth pair and its addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    pub(crate) veth: Veth,
+    pub(crate) v4: Block<Ipv4Addr>,
+    pub(crate) v6: Option<Block<Ipv6Addr>>,
+}
+
+impl Wire {
+    /// Chooses addresses and makes the pair, alone among all runs. Both ends are down.
+    pub(crate) fn make(
+        run_dir: &RunDir,
+        host: &mut RouteSocket,
+        netns: &Netns,
+        mtu: u32,
+        ipv6: &Ipv6,
+    ) -> Result<Self, Failure> {
+        let _alone = run_dir.exclusive()?;
+        let occupied = host.occupied()?;
+        let v4 = block::choose_ipv4(&occupied, random()?)?;
+        let v6 = match ipv6.forwarding {
+            Some(_) => Some(block::choose_ipv6(&occupied, random()?)?),
+            None => None,
+        };
+        let mut addresses = vec![if_address(v4.host.into(), IPV4_PREFIX_LEN)];
+        addresses.extend(v6.map(|v6| if_address(v6.host.into(), IPV6_PREFIX_LEN)));
+        let veth = host.create_veth(&VethRequest {
+            name: &if_name(NAME_TEMPLATE),
+            peer_name: &if_name("eth0"),
+            peer_netns: netns.as_fd(),
+            mtu,
+            addresses: &addresses,
+        })?;
+        Ok(Self { veth, v4, v6 })
+    }
+
+    /// Gives the program's end its addresses and routes, brings both ends up and waits until both are.
+    pub(crate) fn connect(
+        &self,
+        host: Side<'_>,
+        inside: Side<'_>,
+        destinations: &[Prefix],
+    ) -> Result<(), Failure> {
+        self.configure_inside(inside.route, destinations)?;
+        self.introduce(host.route, inside.route)?;
+        host.wait_until_active(self.veth.ifindex)?;
+        inside.wait_until_active(self.veth.peer_ifindex)
+    }
+
+    fn configure_inside(
+        &self,
+        inside: &mut RouteSocket,
+        ipv6_destinations: &[Prefix],
+    ) -> Result<(), Failure> {
+        let oif = self.veth.peer_ifindex;
+        inside.stop_address_generation(oif)?;
+        let mut plan = Plan::new();
+        plan.stop_arp(oif);
+        plan.add_address(oif, if_address(self.v4.traced.into(), IPV4_PREFIX_LEN));
+        if let Some(v6) = self.v6 {
+            plan.add_address(oif, if_address(v6.traced.into(), IPV6_PREFIX_LEN));
+        }
+        plan.set_up(oif);
+        plan.add_route(&Route::default_by(self.v4.host.into(), oif));
+        if let Some(v6) = self.v6 {
+            let hop = NextHop { oif, gateway: Some(v6.host.into()) };
+            for destination in ipv6_destinations {
+                plan.add_route(&Route::new(*destination, table::MAIN, hop));
+            }
+        }
+        Ok(inside.apply(&plan)?)
+    }
+
+    /// Brings the host's end up and tells each end the other's hardware address: no ARP, no neighbour discovery in the trace.
+    fn introduce(&self, host: &mut RouteSocket, inside: &mut RouteSocket) -> Result<(), Failure> {
+        let (near, far) = (self.veth.ifindex, self.veth.peer_ifindex);
+        let (Some(near_mac), Some(far_mac)) = (host.link(near)?.mac, inside.link(far)?.mac) else {
+            return Err(Failure::new("the veth has no hardware addresses"));
+        };
+        let (mut outer, mut inner) = (Plan::new(), Plan::new());
+        outer.set_up(near).add_neighbour(near, self.v4.traced.into(), far_mac);
+        inner.add_neighbour(far, self.v4.host.into(), near_mac);
+        if let Some(v6) = self.v6 {
+            outer.add_neighbour(near, v6.traced.into(), far_mac);
+            inner.add_neighbour(far, v6.host.into(), near_mac);
+        }
+        host.apply(&outer)?;
+        Ok(inside.apply(&inner)?)
+    }
+}
+
+impl Side<'_> {
+    /// Waits until the kernel has acted on the link's carrier. Until then what is sent vanishes before anybody sees it: the link has no
+    /// queue yet (`noop_qdisc`). From Linux 6.8 on asking is enough; before, its announcement is waited for.
+    fn wait_until_active(self, ifindex: IfIndex) -> Result<(), Failure> {
+        let deadline = Instant::now() + ACTIVATION;
+        while self.route.link(ifindex)?.carrier != Carrier::Active {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Failure::new("the veth does not get a carrier"));
+            }
+            let timeout = Timespec::try_from(left).ok();
+            let _interrupted = poll(&mut [PollFd::new(&*self.monitor, PollFlags::IN)], timeout.as_ref());
+            self.monitor.drain()?;
+        }
+        Ok(())
+    }
+}
+
+fn random() -> Result<u128, Failure> {
+    random_bits().map_err(|errno| Failure::of("cannot get random numbers", &errno))
+}
+
+fn if_address(address: IpAddr, prefix_len: u8) -> IfAddress {
+    IfAddress::new(address, prefix_len).expect("31 and 127 fit their families")
+}
+
+fn if_name(name: &str) -> IfName {
+    IfName::new(name).expect("a constant of this file, and short")
+}
+
+/// What the names of our devices on the host begin with.
+pub(crate) const NAME_PREFIX: &str = "nst";
+/// The kernel puts the lowest number that is free.
+const NAME_TEMPLATE: &str = "nst%d";
+
+/// Many times what it takes on a machine where many traces start at once.
+const ACTIVATION: Duration = Duration::from_secs(5);
