@@ -11,7 +11,7 @@
 
 use nsntrace_link::{
     IfIndex, IfName, IpFamily, Link, NextHop, PROTOCOL, Plan, Prefix, Route, RouteKind, RouteSocket, Rule,
-    table,
+    Veth, table,
 };
 
 use crate::failure::Failure;
