@@ -38,7 +38,7 @@ impl Messages {
             ));
         }
         if let Some(error) = &outcome.output_error {
-            complain(&format!("cannot write the capture: {error}"), None);
+            complain(error, None);
             self.say(&format!("{} packets were captured but not written.\n", outcome.unwritten));
         }
         if !outcome.survivors.is_empty() {

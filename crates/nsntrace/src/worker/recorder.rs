@@ -31,11 +31,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts to receive and to write. When this returns, no packet is missed any more.
     pub(crate) fn start(ring: IdleRing, uplink: IfIndex, outfile: &Outfile) -> Result<Self, Failure> {
-        let cannot_write = |error: &dyn std::error::Error| Failure::of("cannot write the capture", error);
-        outfile.begin().map_err(|error| cannot_write(&error))?;
-        let file = outfile.file.try_clone().map_err(|error| cannot_write(&error))?;
-        let output = OutputFile::new(file).map_err(|error| cannot_write(&error))?;
-        let writer = new_writer(output, outfile).map_err(|error| cannot_write(&error))?;
+        let cannot_write = |error| Failure::of("cannot write the capture", &error);
+        outfile.begin().map_err(cannot_write)?;
+        let file = outfile.file.try_clone().map_err(cannot_write)?;
+        let output = OutputFile::new(file).map_err(cannot_write)?;
+        let writer = new_writer(output, outfile)?;
         let event = || {
             eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
         };
