@@ -85,8 +85,12 @@ fn check_signal(signal: i32) {
     let lab = Lab::new(&Plan::default());
     let before = Residue::of(&lab.host);
     for moment in MOMENTS {
-        let process = bring_to(&lab, moment);
+        let mut process = bring_to(&lab, moment);
         process.signal(signal);
+        if signal == SIGSEGV && within(Duration::from_secs(1), || process.has_ended().then_some(())).is_none()
+        {
+            process.signal(signal);
+        }
         let finished = process.wait_for(Duration::from_secs(10));
         let status = finished.shell_status();
         let may_finish = matches!(moment, Moment::Teardown(_));
@@ -106,6 +110,10 @@ fn check_signal(signal: i32) {
         let _ = std::fs::remove_file(file.path());
     }
 }
+
+/// The one signal that Rust's runtime handles until a program says otherwise, to tell a stack overflow: the first of a
+/// process's life may be taken for none, and the default action restored for the next.
+const SIGSEGV: i32 = 11;
 
 #[test]
 fn sighup_at_ten_moments() {
@@ -134,7 +142,7 @@ fn sigkill_at_ten_moments() {
 
 #[test]
 fn sigsegv_at_ten_moments() {
-    check_signal(11);
+    check_signal(SIGSEGV);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use nsntrace_testkit::{Lab, Plan, Process, Report, nsntrace, program_of, until};
 
+use Step::{See, Type};
+
 /// Counts its signals for a while after the first one, and says which came how often.
 const COUNT_SIGNALS: &str = "
 import signal, time, os
@@ -113,11 +115,30 @@ fn smoke_a_program_is_started_as_if_alone() {
     assert_eq!(run(&format!("{} -q ", nsntrace().display())).text(), alone);
 }
 
+/// What a user at a terminal does next.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    /// Types this text, with the escapes of Python.
+    Type(&'a str),
+    /// Waits until the terminal shows something that this regular expression matches.
+    See(&'a str),
+}
+
+impl<'a> Step<'a> {
+    fn words(self) -> [&'a str; 2] {
+        match self {
+            Type(text) => ["type", text],
+            See(pattern) => ["see", pattern],
+        }
+    }
+}
+
 /// Types at a terminal, and returns what it showed.
 #[track_caller]
-fn at_a_terminal(lab: &Lab, steps: &[&str]) -> String {
+fn at_a_terminal(lab: &Lab, steps: &[Step<'_>]) -> String {
     let mut command = Command::new("/usr/bin/python3");
-    command.args(["-I", "-S", "-c", include_str!("terminal.py")]).args(steps);
+    command.args(["-I", "-S", "-c", include_str!("terminal.py")]);
+    command.args(steps.iter().flat_map(|step| step.words()));
     command.current_dir(lab.dir.path()).env("NT", nsntrace()).stdin(std::process::Stdio::null());
     lab.host.spawn(command).wait().succeeded().text().replace('\r', "")
 }
@@ -128,20 +149,13 @@ fn ctrl_c_ends_the_program_and_the_file_is_whole() {
     let shown = at_a_terminal(
         &lab,
         &[
-            "type",
-            "$NT -o t.pcap ping -i0.05 198.51.100.2\\r",
-            "see",
-            "icmp_seq=2 ",
-            "type",
-            "\\x03",
-            "see",
-            "Finished capturing [1-9][0-9]* packets",
-            "see",
-            "prompt> ",
-            "type",
-            "echo status=$?\\r",
-            "see",
-            "status=[0-9]+",
+            Type("$NT -o t.pcap ping -i0.05 198.51.100.2\\r"),
+            See("icmp_seq=2 "),
+            Type("\\x03"),
+            See("Finished capturing [1-9][0-9]* packets"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=[0-9]+"),
         ],
     );
     assert!(shown.contains("ping statistics"), "ping saw SIGINT itself and said goodbye: {shown}");
@@ -153,14 +167,24 @@ fn ctrl_c_ends_the_program_and_the_file_is_whole() {
 fn ctrl_c_comes_once() {
     let lab = Lab::new(&Plan::default());
     std::fs::write(lab.dir.join("count.py"), COUNT_SIGNALS).expect("our directory");
-    let steps =
-        ["type", "$NT -q python3 -I -S count.py &\\r", "see", "prompt> ", "type", "fg\\r", "see", "count.py"];
+    // The shell waits for the handlers, for a signal would end a python that is still starting.
     let ready = "until test -e ready; do sleep 0.01; done; echo is-$((1+1))-up\\r";
-    // The shell waits for the handlers first, for the terminal's signal would end a python that is still starting.
-    let steps = [&steps[..4], &["type", ready, "see", "is-2-up"], &steps[4..]].concat();
-    let steps = [&steps[..], &["type", "\\x03", "see", r"\[2[^]]*\]", "see", "prompt> "]].concat();
-    let steps = [&steps[..], &["type", "echo status=$?\\r", "see", "status=7"]].concat();
-    let shown = at_a_terminal(&lab, &steps);
+    let shown = at_a_terminal(
+        &lab,
+        &[
+            Type("$NT -q python3 -I -S count.py &\\r"),
+            See("prompt> "),
+            Type(ready),
+            See("is-2-up"),
+            Type("fg\\r"),
+            See("count.py"),
+            Type("\\x03"),
+            See(r"\[2[^]]*\]"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=7"),
+        ],
+    );
     assert!(shown.contains("[2]\n"), "{shown}");
 }
 
@@ -170,20 +194,13 @@ fn ctrl_c_stops_a_loop_of_the_shell() {
     let shown = at_a_terminal(
         &lab,
         &[
-            "type",
-            "for i in 1 2 3; do $NT sleep 60; done; echo after-$((1+1))\\r",
-            "see",
-            "ctrl-c",
-            "type",
-            "\\x03",
-            "see",
-            "Finished capturing",
-            "see",
-            "prompt> ",
-            "type",
-            "echo status=$?\\r",
-            "see",
-            "status=130",
+            Type("for i in 1 2 3; do $NT sleep 60; done; echo after-$((1+1))\\r"),
+            See("ctrl-c"),
+            Type("\\x03"),
+            See("Finished capturing"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=130"),
         ],
     );
     assert_eq!(shown.matches("Starting network trace").count(), 1, "{shown}");
@@ -195,32 +212,19 @@ fn ctrl_z_stops_and_fg_goes_on() {
     let shown = at_a_terminal(
         &lab,
         &[
-            "type",
-            "$NT -o t.pcap sh -c 'ping -q -c40 -i0.05 198.51.100.2; echo ok-$((1+1))'\\r",
-            "see",
-            "bytes of data",
-            "type",
-            "\\x1a",
-            "see",
-            "Stopped",
-            "see",
-            "prompt> ",
-            "type",
-            "jobs\\r",
-            "see",
-            "Stopped",
-            "type",
-            "fg\\r",
-            "see",
-            "ok-2",
-            "see",
-            "Finished capturing [0-9]+ packets",
-            "see",
-            "prompt> ",
-            "type",
-            "echo status=$?\\r",
-            "see",
-            "status=0",
+            Type("$NT -o t.pcap sh -c 'ping -q -c40 -i0.05 198.51.100.2; echo ok-$((1+1))'\\r"),
+            See("bytes of data"),
+            Type("\\x1a"),
+            See("Stopped"),
+            See("prompt> "),
+            Type("jobs\\r"),
+            See("Stopped"),
+            Type("fg\\r"),
+            See("ok-2"),
+            See("Finished capturing [0-9]+ packets"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=0"),
         ],
     );
     assert!(shown.contains("40 packets transmitted, 40 received"), "{shown}");
@@ -232,20 +236,13 @@ fn ctrl_backslash_quits() {
     at_a_terminal(
         &lab,
         &[
-            "type",
-            "ulimit -c 0; $NT sleep 60\\r",
-            "see",
-            "ctrl-c",
-            "type",
-            "\\x1c",
-            "see",
-            "Finished capturing",
-            "see",
-            "prompt> ",
-            "type",
-            "echo status=$?\\r",
-            "see",
-            "status=131",
+            Type("ulimit -c 0; $NT sleep 60\\r"),
+            See("ctrl-c"),
+            Type("\\x1c"),
+            See("Finished capturing"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=131"),
         ],
     );
 }
@@ -256,34 +253,20 @@ fn a_program_at_a_terminal_has_the_terminal() {
     let shown = at_a_terminal(
         &lab,
         &[
-            "type",
-            "$NT -q bash --norc --noprofile -i\\r",
-            "see",
-            "prompt> ",
-            "type",
-            "tty; sh -c 'test -t 0 && echo yes-$((1+1)); exec sleep 50'\\r",
-            "see",
-            "/dev/pts/[0-9]+",
-            "see",
-            "yes-2",
-            "type",
-            "\\x1a",
-            "see",
-            "Stopped",
-            "type",
-            "kill -9 %1; sleep 0.1\\r",
-            "see",
-            "Killed",
-            "see",
-            "prompt> ",
-            "type",
-            "exit 3\\r",
-            "see",
-            "prompt> ",
-            "type",
-            "echo status=$?\\r",
-            "see",
-            "status=3",
+            Type("$NT -q bash --norc --noprofile -i\\r"),
+            See("prompt> "),
+            Type("tty; sh -c 'test -t 0 && echo yes-$((1+1)); exec sleep 50'\\r"),
+            See("/dev/pts/[0-9]+"),
+            See("yes-2"),
+            Type("\\x1a"),
+            See("Stopped"),
+            Type("kill -9 %1; sleep 0.1\\r"),
+            See("Killed"),
+            See("prompt> "),
+            Type("exit 3\\r"),
+            See("prompt> "),
+            Type("echo status=$?\\r"),
+            See("status=3"),
         ],
     );
     assert!(!shown.contains("no job control"), "{shown}");

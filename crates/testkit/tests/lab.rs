@@ -86,10 +86,7 @@ const MESSES: [(&str, &str); 9] = [
     ("sysctl -qw net.ipv4.conf.up0.forwarding=1", "sysctl -qw net.ipv4.conf.up0.forwarding=0"),
     ("touch /run/left", "rm /run/left"),
     ("mkdir /run/m; mount -t tmpfs none /run/m; rmdir /run/m || true", "umount /run/m; rmdir /run/m"),
-    (
-        "setsid sleep 77 >/dev/null & echo $! > /tmp/nsntrace-testkit-pid",
-        "kill $(cat /tmp/nsntrace-testkit-pid); rm /tmp/nsntrace-testkit-pid",
-    ),
+    ("setsid sleep 77 >/dev/null & echo $! > /run/pid", "kill $(cat /run/pid); rm /run/pid"),
 ];
 
 #[test]
