@@ -27,6 +27,20 @@ impl RouteSocket {
         Ok(stale.len())
     }
 
+    /// Deletes our rules that lead to a table, and our routes in it, whether their link is gone or on its way.
+    /// What somebody else put there stays.
+    ///
+    /// # Errors
+    /// As [`RouteSocket::remove_stale_rules`].
+    pub fn remove_table(&mut self, table: u32) -> Result<(), LinkError> {
+        let rules = self.rules()?.into_iter().map(|listed| listed.rule);
+        for rule in rules.filter(|rule| rule.protocol == PROTOCOL && rule.table == table) {
+            self.remove_our_routes(&rule)?;
+            forgive(self.delete_rule(&rule), Errno::NOENT)?;
+        }
+        Ok(())
+    }
+
     fn remove_our_routes(&mut self, rule: &Rule) -> Result<(), LinkError> {
         if matches!(rule.table, table::MAIN | table::LOCAL) {
             return Ok(());

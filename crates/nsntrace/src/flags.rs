@@ -104,7 +104,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.user = Some(text(user)?);
             Ok(())
         }),
-        help: "run the program as USER: a name, UID or UID:GID",
+        help: "run the program as USER or USER:GROUP, by name or number",
     },
     Flag {
         short: None,

@@ -9,23 +9,39 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use nsntrace_netns::Netns;
-use nsntrace_sys::{Inherited, Received, SignalFd};
+use nsntrace_sys::{Inherited, Received, SignalFd, SignalMask};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, waitpid,
 };
 
 use crate::failure::Failure;
-use crate::messages::Messages;
+use crate::messages::{self, Messages};
 use crate::plan::Plan;
 use crate::program::Program;
 use crate::protocol::{Channel, Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::worker::{self, Inside};
 
+/// Signals, taken in by descriptor.
+pub(crate) struct Watch {
+    signals: SignalFd,
+    mask: SignalMask,
+}
+
+impl Watch {
+    /// Blocks the signals that we pass on.
+    pub(crate) fn begin() -> Result<Self, Failure> {
+        let (signals, mask) =
+            SignalFd::open(&PASSED_ON).map_err(|error| Failure::of("cannot wait for signals", &error))?;
+        Ok(Self { signals, mask })
+    }
+}
+
 /// Traces a program from its start to its end.
-pub(crate) fn trace(plan: &Plan, inherited: Inherited) -> Result<ExitCode, Failure> {
-    let (mut front, started) = start(plan, inherited).inspect_err(|_failure| plan.discard_outfile())?;
+pub(crate) fn trace(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<ExitCode, Failure> {
+    let (mut front, started) =
+        start(plan, watch, inherited).inspect_err(|_failure| plan.discard_outfile())?;
     match started {
         Started::Program(pid) => front.follow(plan, pid),
         Started::Signal(signal) => {
@@ -36,10 +52,9 @@ pub(crate) fn trace(plan: &Plan, inherited: Inherited) -> Result<ExitCode, Failu
 }
 
 /// Everything up to the moment at which the program runs.
-fn start(plan: &Plan, inherited: Inherited) -> Result<(Front, Started), Failure> {
+fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Started), Failure> {
     let messages = Messages { quiet: plan.options.quiet };
-    let (signals, mask) =
-        SignalFd::open(&PASSED_ON).map_err(|error| Failure::of("cannot wait for signals", &error))?;
+    let Watch { signals, mask } = watch;
     let servers = plan.name_service.loopback_servers();
     let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
     let channel = worker::fork(plan, &netns, inside?, inherited)?;
@@ -103,14 +118,12 @@ impl Front {
         if plan.options.wait_all {
             self.wait_for_all()?;
         }
-        match self.finish(end) {
-            Ok(outcome) => Ok(self.verdict(end, &outcome)),
-            Err(failure) => {
-                // If worker was killed: what it would have taken back.
-                worker::clean_up_after();
-                Err(failure)
-            }
-        }
+        let Some(outcome) = self.finish(end)? else {
+            // If worker was killed: what it would have taken back.
+            worker::clean_up_after();
+            return Ok(ExitCode::from(status::FAILED));
+        };
+        Ok(self.verdict(end, &outcome))
     }
 
     /// Waits for worker's word that the ring is running. Gives the signal that came first, if one did.
@@ -147,7 +160,8 @@ impl Front {
         }
     }
 
-    /// Waits for every process that the program left behind, and for every guest of the namespace.
+    /// Waits for every process that the program left behind, and for every guest of the namespace; or for a signal, which they get
+    /// too. The program itself is gone, so nobody else decides what the signal means.
     fn wait_for_all(&mut self) -> Result<(), Failure> {
         let mut empty_looks = 0;
         loop {
@@ -162,33 +176,36 @@ impl Front {
             // One that has ended since has no pidfd; then the next look finds less.
             let opened = pids.iter().map(|&pid| pidfd_open(pid, PidfdFlags::empty()));
             let Ok(pidfds) = opened.collect::<Result<Vec<_>, _>>() else { continue };
-            if !pidfds.is_empty() {
-                self.wait_for_one(&pids, &pidfds)?;
+            if !pidfds.is_empty() && self.wait_for_one(&pids, &pidfds)? {
+                return Ok(());
             }
         }
     }
 
-    /// Waits until one of some processes has ended, passing signals on to all of them.
-    fn wait_for_one(&mut self, pids: &[Pid], pidfds: &[OwnedFd]) -> Result<(), Failure> {
+    /// Waits until one of some processes has ended. True if a signal came first.
+    fn wait_for_one(&mut self, pids: &[Pid], pidfds: &[OwnedFd]) -> Result<bool, Failure> {
         let pidfds: Vec<&dyn AsFd> = pidfds.iter().map(|pidfd| pidfd as &dyn AsFd).collect();
         loop {
             match self.next_event(&pidfds)? {
-                Event::Ended => return Ok(()),
-                Event::Signal(received) => pass_on(received, pids),
+                Event::Ended => return Ok(false),
+                Event::Signal(received) => {
+                    pass_on(received, pids);
+                    return Ok(true);
+                }
                 event => self.note(event),
             }
         }
     }
 
-    /// Lets worker complete the file.
-    fn finish(&mut self, end: End) -> Result<Outcome, Failure> {
+    /// Lets worker complete the file. `None` if it could not, which the user knows by then.
+    fn finish(&mut self, end: End) -> Result<Option<Outcome>, Failure> {
         self.channel.order(Order::Finish);
         // What ended the program may well reach us a moment later, once.
         let mut is_echo_due = true;
         let mut is_hurried = false;
         while !self.worker_is_gone {
             match self.next_event(&[])? {
-                Event::Report(Report::Finished(outcome)) => return Ok(outcome),
+                Event::Report(Report::Finished(outcome)) => return Ok(Some(outcome)),
                 Event::Signal(received) if is_echo_due && End::Killed(received.signal) == end => {
                     is_echo_due = false;
                 }
@@ -197,12 +214,13 @@ impl Front {
                     self.channel.order(Order::Hurry);
                 }
                 Event::Signal(_) => {
-                    return Err(Failure::new("the capture is not complete: you did not wait for it"));
+                    messages::failure(&Failure::new("the capture is not complete: you did not wait for it"));
+                    return Ok(None);
                 }
                 event => self.note(event),
             }
         }
-        Err(worker_gone())
+        Ok(None)
     }
 
     /// Says what was captured, and decides on the exit status.
@@ -216,7 +234,10 @@ impl Front {
     fn note(&mut self, event: Event) {
         match event {
             Event::Report(Report::Note(text)) => self.messages.note(&text),
-            Event::WorkerGone => self.worker_is_gone = true,
+            Event::WorkerGone => {
+                self.worker_is_gone = true;
+                messages::failure(&worker_gone());
+            }
             _ => {}
         }
     }

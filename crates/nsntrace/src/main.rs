@@ -25,6 +25,7 @@ use nsntrace_sys::Inherited;
 
 use crate::failure::Failure;
 use crate::flags::Request;
+use crate::front::Watch;
 use crate::plan::Plan;
 
 fn main() -> ExitCode {
@@ -44,8 +45,10 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
         Request::Version => return print(help::VERSION),
         Request::Trace(options) => options,
     };
+    // Before signals are blocked: opening a FIFO waits for its reader, and ^C must end that.
     let plan = Plan::make(options)?;
-    front::trace(&plan, inherited)
+    let watch = Watch::begin().inspect_err(|_failure| plan.discard_outfile())?;
+    front::trace(&plan, watch, inherited)
 }
 
 /// Prints what was asked for to standard output, the one thing besides packets that goes there.

@@ -37,9 +37,17 @@ impl Messages {
                 outcome.dropped
             ));
         }
-        if let Some(error) = &outcome.output_error {
-            complain(error, None);
-            self.say(&format!("{} packets were captured but not written.\n", outcome.unwritten));
+        match &outcome.output_error {
+            Some(error) => {
+                complain(error, None);
+                self.say(&format!("{} packets were captured but not written.\n", outcome.unwritten));
+            }
+            // A reader that has seen enough is no failure.
+            None if outcome.unwritten > 0 => self.say(&format!(
+                "{} packets were captured but not written: the reader of the capture is gone.\n",
+                outcome.unwritten
+            )),
+            None => {}
         }
         if !outcome.survivors.is_empty() {
             let pids: Vec<_> = outcome.survivors.iter().map(ToString::to_string).collect();

@@ -34,7 +34,7 @@ struct Entry<'text> {
 }
 
 impl Identity {
-    /// Finds the user that `typed` names: a name, a UID, or UID:GID.
+    /// Finds the user that `typed` names: USER or USER:GROUP, each by name or number.
     pub(crate) fn find(typed: &str) -> Result<Self, Failure> {
         let passwd = read(Path::new("/etc/passwd"));
         let group = read(Path::new("/etc/group"));
@@ -42,10 +42,16 @@ impl Identity {
     }
 
     fn find_in(typed: &str, passwd: &str, group: &str) -> Result<Self, Failure> {
-        if let Some(entry) = entries(passwd).find(|entry| entry.name == typed) {
-            return Ok(Self::of(&entry, entry.gid, group));
+        let (user, gid) = match typed.split_once(':') {
+            Some((user, group_typed)) => {
+                (user, Some(find_group(group_typed, group).ok_or_else(|| unknown_group(group_typed))?))
+            }
+            None => (typed, None),
+        };
+        if let Some(entry) = entries(passwd).find(|entry| entry.name == user) {
+            return Ok(Self::of(&entry, gid.unwrap_or(entry.gid), group));
         }
-        let (uid, gid) = numbers(typed).ok_or_else(|| unknown(typed))?;
+        let uid = number(user).ok_or_else(|| unknown_user(user))?;
         match entries(passwd).find(|entry| entry.uid == uid) {
             Some(entry) => Ok(Self::of(&entry, gid.unwrap_or(entry.gid), group)),
             None => Ok(Self::without_entry(uid, gid.unwrap_or(uid))),
@@ -90,20 +96,31 @@ impl Identity {
     }
 }
 
-fn unknown(typed: &str) -> Failure {
+fn unknown_user(typed: &str) -> Failure {
     let failure = Failure::new(format!("unknown user '{typed}': not in /etc/passwd"));
     failure
         .hint(format!("users from elsewhere (LDAP, sssd) are known by number only: -u \"$(id -u {typed})\""))
 }
 
-/// `UID` or `UID:GID`.
-fn numbers(typed: &str) -> Option<(u32, Option<u32>)> {
-    let id =
-        |text: &str| text.parse().ok().filter(|&id| id != NO_ID && text.bytes().all(|b| b.is_ascii_digit()));
-    match typed.split_once(':') {
-        Some((uid, gid)) => Some((id(uid)?, Some(id(gid)?))),
-        None => Some((id(typed)?, None)),
-    }
+fn unknown_group(typed: &str) -> Failure {
+    let failure = Failure::new(format!("unknown group '{typed}': not in /etc/group"));
+    failure.hint("groups from elsewhere (LDAP, sssd) are known by number only: -u USER:GID")
+}
+
+/// The number of a group, typed as a name or a number.
+fn find_group(typed: &str, group: &str) -> Option<u32> {
+    let mut lines = group.lines().map(|line| line.split(':'));
+    let named = lines.find_map(|mut fields| {
+        let is_it = fields.next() == Some(typed) && !typed.is_empty();
+        if is_it { fields.nth(1)?.parse().ok() } else { None }
+    });
+    named.or_else(|| number(typed))
+}
+
+/// A UID or GID in digits.
+fn number(typed: &str) -> Option<u32> {
+    let is_digits = !typed.is_empty() && typed.bytes().all(|byte| byte.is_ascii_digit());
+    typed.parse().ok().filter(|&id| is_digits && id != NO_ID)
 }
 
 fn entries(passwd: &str) -> impl Iterator<Item = Entry<'_>> {
@@ -173,6 +190,7 @@ mod tests {
     fn a_number_with_an_entry_is_that_user() {
         assert_eq!(found("1000"), found("bob"));
         assert_eq!(found("1000:10").gid, 10);
+        assert_eq!(found("bob:wheel").groups, [10]);
     }
 
     #[test]
@@ -181,6 +199,7 @@ mod tests {
         assert_eq!((nobody.uid, nobody.gid, &nobody.groups[..]), (4242, 4242, &[4242][..]));
         assert_eq!(nobody.environment()[1], ("USER", "4242".into()));
         assert_eq!(found("4242:7").gid, 7);
+        assert_eq!(found("4242:wheel").gid, 10);
     }
 
     #[test]
@@ -191,10 +210,16 @@ mod tests {
 
     #[test]
     fn what_is_no_user_says_so_and_how_to_go_on() {
-        for typed in ["alice", "", "broken", "-1", "+5", "4294967295", "5:", ":5", "5:x", "99999999999"] {
+        let refused = |typed: &str, what: &str| {
             let failure = Identity::find_in(typed, PASSWD, GROUP).unwrap_err();
-            assert!(failure.message.contains("unknown user"), "{typed}: {failure}");
+            assert!(failure.message.starts_with(what), "{typed}: {failure}");
             assert!(failure.hint.unwrap().contains("number"), "{typed}");
+        };
+        for typed in ["alice", "", "broken", "-1", "+5", "4294967295", ":5", "99999999999"] {
+            refused(typed, "unknown user");
+        }
+        for typed in ["5:", "5:x", "bob:-1", "bob:short"] {
+            refused(typed, "unknown group");
         }
     }
 }

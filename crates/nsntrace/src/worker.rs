@@ -27,7 +27,7 @@ use nsntrace_relay::{Listener, Unbound};
 use nsntrace_sockdiag::SockDiag;
 use nsntrace_sys::{Fork, Inherited};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, WaitOptions, getpid, setsid, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, waitpid};
 
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -102,6 +102,8 @@ pub(crate) fn fork(
 fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited: Inherited, front: Pid) {
     let _already_leader = setsid();
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
+    // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
+    let _as_before = setpriority_process(None, HIGHEST_PRIORITY);
     let service = leave_terminal(inherited).and_then(|()| set_up(plan, netns, inside, channel, front));
     match service {
         Ok(service) => service.run(),
@@ -149,6 +151,8 @@ fn make_ring(tap: Tap, is_stream: bool) -> Result<IdleRing, CaptureError> {
     tap.make_ring(ring_geometry(retire_timeout_ms))
 }
 
+/// setpriority(2).
+const HIGHEST_PRIORITY: i32 = -20;
 /// Few wake-ups: nobody looks at the file before its end.
 const FILE_RETIRE_TIMEOUT_MS: u32 = 100;
 /// Somebody may be watching the packets go by.

@@ -26,9 +26,14 @@ pub(crate) struct Detour {
 }
 
 impl Detour {
-    /// Sends what comes in by `veth` out of `device`. The number of the veth, which no other link has, is the table's.
+    /// The table for `veth`: it has the number of the veth, which is random and no other link's.
+    pub(crate) fn table_of(veth: &Veth) -> u32 {
+        veth.ifindex.get()
+    }
+
+    /// Sends what comes in by `veth` out of `device`.
     pub(crate) fn make(veth: &Veth, device: &Link) -> Result<Self, Failure> {
-        let table = veth.ifindex.get();
+        let table = Self::table_of(veth);
         let host = RouteSocket::open()?;
         let mut detour = Self { host, device: device.ifindex, table, rules: Vec::new(), routes: Vec::new() };
         detour.follow()?;

@@ -27,7 +27,7 @@ pub(crate) fn run_dir() -> Result<RunDir, Failure> {
 /// Takes back what killed runs left. What cannot be taken back now is left for the next run; it harms nobody.
 pub(crate) fn heal(run_dir: &RunDir, host: &mut RouteSocket) {
     for stale in run_dir.stale().unwrap_or_default() {
-        let is_undone = stale.notes.iter().all(|note| undo(note).is_ok());
+        let is_undone = stale.notes.iter().all(|note| undo(note, host).is_ok());
         if is_undone {
             let _left = stale.forget();
         }
@@ -55,9 +55,18 @@ pub(crate) fn name_note(name: &str) -> String {
     format!("{NETNS_NAME} {name}")
 }
 
-fn undo(note: &str) -> Result<(), Failure> {
+/// What a run notes before it makes a detour.
+pub(crate) fn table_note(table: u32) -> String {
+    format!("{TABLE} {table}")
+}
+
+fn undo(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     match note.split_once(' ') {
         Some((NETNS_NAME, name)) => Ok(Name::take_back(name)?),
+        Some((TABLE, table)) => match table.parse() {
+            Ok(table) => Ok(host.remove_table(table)?),
+            Err(error) => Err(Failure::of("cannot undo", &error)),
+        },
         // A later version's note: not ours to understand, hence not ours to forget.
         _ => Err(Failure::of("cannot undo", &Error::from(ErrorKind::Unsupported))),
     }
@@ -71,6 +80,7 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     from_third.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+const TABLE: &str = "table";
 const NETNS_NAME: &str = "netns-name";
 const RUN_DIR: &str = "/run/nsntrace";
 

@@ -48,7 +48,7 @@ impl Network {
         let mtu = uplink.as_ref().map_or(DEFAULT_MTU, |link| link.mtu.min(MAX_MTU));
         let ipv6 = Ipv6::find(&host.routes()?, only, mtu, &mut notes);
         let wire = Wire::make(&run_dir, &mut host, netns, mtu, &ipv6)?;
-        let detour = plan.device.as_ref().map(|device| Detour::make(&wire.veth, device)).transpose()?;
+        let detour = make_detour(plan, &wire, &mut presence)?;
         let mut nat = install_nat(plan, front, &wire, &mut notes)?;
         uplinks::forward_from(&wire.veth.name, ipv6.forwarding)?;
         let outside = Side { route: &mut host, monitor: &mut monitor };
@@ -118,6 +118,12 @@ fn find_uplink(plan: &Plan, host: &mut RouteSocket) -> Result<Option<Link>, Fail
         }
     }
     Ok(None)
+}
+
+fn make_detour(plan: &Plan, wire: &Wire, presence: &mut Presence) -> Result<Option<Detour>, Failure> {
+    let Some(device) = &plan.device else { return Ok(None) };
+    presence.note(&heal::table_note(Detour::table_of(&wire.veth)))?;
+    Detour::make(&wire.veth, device).map(Some)
 }
 
 fn install_nat(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Result<Nat, Failure> {

@@ -101,10 +101,19 @@ impl<'a> Service<'a> {
     }
 
     /// The program has lost its trace and is about to lose its network: it would only linger.
+    /// Looks again until nobody is left, since what is being killed may fork.
     fn kill_members(&self) {
-        for pid in self.netns.members().into_iter().filter_map(Pid::from_raw) {
-            // Gone meanwhile.
-            let _ = kill_process(pid, Signal::KILL);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let members: Vec<_> = self.netns.members().into_iter().filter_map(Pid::from_raw).collect();
+            if members.is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            for pid in members {
+                // Gone meanwhile.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            rustix::thread::sched_yield();
         }
     }
 
