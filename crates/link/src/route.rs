@@ -57,6 +57,8 @@ pub struct Route {
     pub protocol: u8,
     /// The kernel does not use it, because its link is down (`RTNH_F_DEAD`, `RTNH_F_LINKDOWN`).
     pub is_dead: bool,
+    /// The gateway is on the link, whatever the link's addresses say (`RTNH_F_ONLINK`). Not for several next hops.
+    pub is_onlink: bool,
 }
 
 /// What becomes of packets that a route is for (`RTN_*`).
@@ -100,6 +102,7 @@ impl Route {
             scope: scope.into(),
             protocol: crate::PROTOCOL,
             is_dead: false,
+            is_onlink: false,
         }
     }
 
@@ -196,7 +199,10 @@ fn header(route: &Route) -> [u8; HEADER] {
     let family = route.destination.family();
     let table = RtTable::Unspec.into();
     let kind = route.kind.rtn();
-    [family.af(), route.destination.prefix_len(), 0, 0, table, route.protocol, route.scope, kind, 0, 0, 0, 0]
+    let flags = if route.is_onlink { RTNH_F_ONLINK } else { 0 };
+    let [f0, f1, f2, f3] = flags.to_ne_bytes();
+    let len = route.destination.prefix_len();
+    [family.af(), len, 0, 0, table, route.protocol, route.scope, kind, f0, f1, f2, f3]
 }
 
 fn write(a: &mut AttributeWriter<'_>, route: &Route) {
@@ -268,6 +274,7 @@ fn parse(message: Message<'_>) -> Option<Route> {
         scope,
         protocol,
         is_dead: u32::from_ne_bytes(flags) & (RTNH_F_DEAD | RTNH_F_LINKDOWN) != 0,
+        is_onlink: u32::from_ne_bytes(flags) & RTNH_F_ONLINK != 0,
     })
 }
 
@@ -307,5 +314,7 @@ const NEXT_HOP_HEADER: usize = 8;
 const RTA_VIA: u16 = 18;
 /// linux/rtnetlink.h
 const RTNH_F_DEAD: u32 = 1;
+/// linux/rtnetlink.h
+const RTNH_F_ONLINK: u32 = 4;
 /// linux/rtnetlink.h
 const RTNH_F_LINKDOWN: u32 = 16;

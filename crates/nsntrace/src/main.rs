@@ -3,6 +3,7 @@
 //! docs/ARCHITECTURE.md tells one run step by step. This file reads the command line and leaves the rest to `front`.
 #![forbid(unsafe_code)]
 
+mod events;
 mod failure;
 mod flags;
 mod front;
@@ -23,9 +24,9 @@ use std::process::ExitCode;
 
 use nsntrace_sys::Inherited;
 
+use crate::events::Watch;
 use crate::failure::Failure;
 use crate::flags::Request;
-use crate::front::Watch;
 use crate::plan::Plan;
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ pub(crate) struct Messages {
 impl Messages {
     /// The C tool's three lines, printed when the program is about to start.
     pub(crate) fn started(self, program: &OsStr, interface: &str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) {
-        let name = Path::new(program).file_name().unwrap_or(program).display();
+        let name = printable(&Path::new(program).file_name().unwrap_or(program).to_string_lossy());
         let also = v6.map_or_else(String::new, |v6| format!("Your IPv6 address in this trace is {v6}.\n"));
         self.say(&format!(
             "Starting network trace of '{name}' on interface {interface}.\n\
@@ -32,7 +32,8 @@ impl Messages {
     pub(crate) fn finished(self, outcome: &Outcome) {
         self.say(&format!("\nFinished capturing {} packets.\n", outcome.written));
         if outcome.dropped > 0 {
-            self.say(&format!(
+            // A loss is no chatter.
+            write_stderr(&format!(
                 "{} packets were dropped by the kernel: they came faster than they could be written.\n",
                 outcome.dropped
             ));
@@ -40,7 +41,7 @@ impl Messages {
         match &outcome.output_error {
             Some(error) => {
                 complain(error, None);
-                self.say(&format!("{} packets were captured but not written.\n", outcome.unwritten));
+                write_stderr(&format!("{} packets were captured but not written.\n", outcome.unwritten));
             }
             // A reader that has seen enough is no failure.
             None if outcome.unwritten > 0 => self.say(&format!(
@@ -76,8 +77,13 @@ pub(crate) fn failure(failure: &Failure) {
 }
 
 fn complain(message: &str, hint: Option<&str>) {
-    let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
-    write_stderr(&format!("nsntrace: {message}\n{hint}"));
+    let hint = hint.map_or_else(String::new, |hint| format!("hint: {}\n", printable(hint)));
+    write_stderr(&format!("nsntrace: {}\n{hint}", printable(message)));
+}
+
+/// Text that may hold what the user typed, on one line and without a terminal's commands.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn write_stderr(text: &str) {

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
@@ -108,6 +109,8 @@ fn replace(target: &Path) -> io::Result<()> {
     mount("tmpfs", directory, "tmpfs", MountFlags::empty(), c"mode=755")?;
     let ours = directory.join("resolv.conf");
     let mounted = fs::write(&ours, public_resolv_conf())
+        // Whatever the umask is, the program may run as another user.
+        .and_then(|()| fs::set_permissions(&ours, fs::Permissions::from_mode(0o644)))
         .and_then(|()| Ok(mount_bind(&ours, format!("/proc/self/fd/{}", file.as_raw_fd()))?));
     unmount(directory, UnmountFlags::DETACH)?;
     mounted

@@ -1,5 +1,6 @@
 //! The file that packets go to.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -12,7 +13,8 @@ use crate::failure::Failure;
 /// An output that can be written to. Nothing in it has been touched yet.
 #[derive(Debug)]
 pub(crate) struct Outfile {
-    pub(crate) file: File,
+    /// Worker's from the moment at which it takes it: what it has let go of is complete.
+    file: RefCell<Option<File>>,
     pub(crate) format: Format,
     /// Somebody reads while we write: packets are to arrive soon.
     pub(crate) is_stream: bool,
@@ -36,6 +38,7 @@ impl Outfile {
         let copy = io::stdout().as_fd().try_clone_to_owned();
         let file = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
         let is_stream = !is_regular(&file);
+        let file = RefCell::new(Some(file));
         Ok(Self { file, format: Format::Pcap, is_stream, is_stdout: true, is_new: false })
     }
 
@@ -43,15 +46,21 @@ impl Outfile {
         let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
         let is_new =
             matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        // Truncated by `begin`: a trace that cannot be made must not cost the last one.
+        // Truncated by `take`: a trace whose network cannot be made must not cost the last one.
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let is_stream = !is_regular(&file);
+        let file = RefCell::new(Some(file));
         Ok(Self { file, format: Format::of_path(path), is_stream, is_stdout: false, is_new })
     }
 
-    /// Empties a file that was there before. Standard output may hold somebody else's bytes, which stay.
-    pub(crate) fn begin(&self) -> io::Result<()> {
-        if self.is_stream || self.is_stdout { Ok(()) } else { self.file.set_len(0) }
+    /// Takes the file to write to it. One that was there before is emptied; standard output may hold somebody else's bytes, which
+    /// stay.
+    pub(crate) fn take(&self) -> io::Result<File> {
+        let file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
+        if !self.is_stream && !self.is_stdout {
+            file.set_len(0)?;
+        }
+        Ok(file)
     }
 
     /// Removes the file if it was made for a trace that is not to be.

@@ -39,6 +39,8 @@ pub(crate) struct Program<'a> {
     pub(crate) stdout_to_stderr: bool,
     /// The signal mask that we were started with.
     pub(crate) mask: SignalMask,
+    /// We were started with SIGCHLD ignored.
+    pub(crate) ignores_children: bool,
 }
 
 /// The program's process, waiting at the start barrier.
@@ -129,6 +131,9 @@ impl Program<'_> {
     fn run(&self, held: OwnedFd) -> Result<(), Failure> {
         if !matches!(fs::File::from(held).read(&mut [0]), Ok(1)) {
             return Ok(());
+        }
+        if self.ignores_children {
+            nsntrace_sys::ignore_ends_of_children();
         }
         self.mask.restore().map_err(|error| Failure::of("cannot restore the signal mask", &error))?;
         let error = self.command(self.name, self.arguments).exec();

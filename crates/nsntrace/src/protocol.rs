@@ -13,6 +13,8 @@ use crate::failure::Failure;
 /// From worker to front.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
+    /// The first word: worker's pid.
+    Born(i32),
     /// The namespace has its network and the ring is running.
     Ready { interface: String, v4: Ipv4Addr, v6: Option<Ipv6Addr> },
     /// Something that the user should know.
@@ -71,16 +73,26 @@ impl Channel {
 
     /// Waits for worker's next message. `None` when worker is gone.
     pub(crate) fn next_report(&self) -> Option<Report> {
-        Report::decode(&self.receive()?)
+        loop {
+            if let Some(report) = Report::decode(&self.receive()?) {
+                return Some(report);
+            }
+        }
     }
 
     /// Waits for front's next message. `None` when front is gone.
     pub(crate) fn next_order(&self) -> Option<Order> {
-        Order::decode(&self.receive()?)
+        loop {
+            if let Some(order) = Order::decode(&self.receive()?) {
+                return Some(order);
+            }
+        }
     }
 
+    /// A text that is too long loses its end, not its meaning: only notes and errors can be long.
     fn send(&self, message: &str) -> rustix::io::Result<usize> {
-        send(&self.0, message.as_bytes(), SendFlags::NOSIGNAL)
+        let end = message.floor_char_boundary(MESSAGE_BYTES);
+        send(&self.0, &message.as_bytes()[..end], SendFlags::NOSIGNAL)
     }
 
     fn receive(&self) -> Option<String> {
@@ -126,6 +138,7 @@ impl Report {
                 &v4.to_string(),
                 &v6.map_or_else(String::new, |v6| v6.to_string()),
             ]),
+            Self::Born(pid) => join(&["born", &pid.to_string()]),
             Self::Note(text) => join(&["note", text]),
             Self::Failed(failure) => {
                 let hint = failure.hint.as_deref().unwrap_or("");
@@ -154,6 +167,7 @@ impl Report {
                 v4: v4.parse().ok()?,
                 v6: if v6.is_empty() { None } else { Some(v6.parse().ok()?) },
             }),
+            ["born", pid] => Some(Self::Born(pid.parse().ok()?)),
             ["note", text] => Some(Self::Note(text.into())),
             ["failed", status, message, hint] => Some(Self::Failed(Failure {
                 message: message.into(),
@@ -181,7 +195,7 @@ fn some(field: &str) -> Option<String> {
 }
 
 const SEPARATOR: char = '\0';
-/// More than any message needs; a longer one would be cut, not block.
+/// More than any message needs.
 const MESSAGE_BYTES: usize = 8192;
 
 #[cfg(test)]
@@ -202,6 +216,7 @@ mod tests {
         let v6 = Some("2001:db8::1".parse().unwrap());
         crosses(&Report::Ready { interface: "up0".into(), v4: Ipv4Addr::new(10, 1, 2, 3), v6 });
         crosses(&Report::Ready { interface: "lo".into(), v4: Ipv4Addr::LOCALHOST, v6: None });
+        crosses(&Report::Born(4_194_304));
         crosses(&Report::Note("a note: with a colon".into()));
         crosses(&Report::Failed(Failure::new("it failed").hint("do it").status(127)));
         crosses(&Report::Failed(Failure::new("it failed")));

@@ -98,8 +98,7 @@ impl Identity {
 
 fn unknown_user(typed: &str) -> Failure {
     let failure = Failure::new(format!("unknown user '{typed}': not in /etc/passwd"));
-    failure
-        .hint(format!("users from elsewhere (LDAP, sssd) are known by number only: -u \"$(id -u {typed})\""))
+    failure.hint("users from elsewhere (LDAP, sssd) are known by number only, which id -u NAME tells")
 }
 
 fn unknown_group(typed: &str) -> Failure {

@@ -100,6 +100,7 @@ pub(crate) fn fork(
 
 /// Worker's life.
 fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited: Inherited, front: Pid) {
+    channel.report(&Report::Born(getpid().as_raw_nonzero().get()));
     let _already_leader = setsid();
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
     // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
@@ -132,8 +133,9 @@ fn set_up<'a>(
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
     let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
+    let is_stream = plan.outfile.is_stream;
     let (ring, network) = thread::scope(|scope| {
-        let ring = scope.spawn(|| make_ring(tap, plan.outfile.is_stream));
+        let ring = scope.spawn(move || make_ring(tap, is_stream));
         let network = Network::make(plan, netns, Side { route: &mut route, monitor: &mut monitor }, front);
         (ring.join().expect("making a ring does not panic"), network)
     });

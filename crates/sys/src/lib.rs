@@ -15,4 +15,4 @@ pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork};
 pub use ring::{Block, Geometry, Ring};
-pub use signals::{Received, SignalFd, SignalMask, die_by};
+pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};

@@ -84,6 +84,20 @@ impl AsFd for SignalFd {
     }
 }
 
+/// Makes the kernel keep the ends of child processes until they are waited for. False if our parent had it ignore `SIGCHLD`, which
+/// throws them away.
+pub fn keep_ends_of_children() -> bool {
+    // SAFETY: `SIG_DFL` is a valid disposition of SIGCHLD, and no handler of ours is replaced.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    before != libc::SIG_IGN
+}
+
+/// What [`keep_ends_of_children`] undid, for a program that is to start as we did.
+pub fn ignore_ends_of_children() {
+    // SAFETY: `SIG_IGN` is a valid disposition of SIGCHLD.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Ends this process by `signal`, as if nobody had blocked, ignored or handled it. Returns only if that is not its default.
 pub fn die_by(signal: i32) {
     // SAFETY: `SIG_DFL` is a valid disposition for any signal; a number out of range is refused with EINVAL.

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! A rule sends what comes in by our veth to a table of our own. In it stand copies of the host's routes out of that device,
-//! followed by a refusal of everything else: what the device does not reach is unreachable, and does not leave by
+//! and of those that refuse, followed by a refusal of everything else: what the device does not reach is unreachable, and does not leave by
 //! another one. The copies follow the host's routes. Rule and routes bear our protocol number, by which the next run finds
 //! them if this one is killed.
 //!
@@ -90,26 +90,29 @@ impl Detour {
     }
 
     fn wanted(&self, routes: &[Route]) -> Vec<Route> {
-        let by_device = |route: &&Route| {
-            let is_hosts = route.table != table::LOCAL && route.protocol != PROTOCOL && !route.is_dead;
-            is_hosts && route.kind == RouteKind::Unicast && self.hop_of(route).is_some()
-        };
+        let is_hosts =
+            |route: &&Route| route.table != table::LOCAL && route.protocol != PROTOCOL && !route.is_dead;
         let mut wanted: Vec<_> =
-            routes.iter().filter(by_device).filter_map(|route| self.copy(route)).collect();
+            routes.iter().filter(is_hosts).filter_map(|route| self.copy(route)).collect();
         // Connected networks first: gateways are looked for on them.
-        wanted.sort_by_key(|route| route.next_hops[0].gateway.is_some());
+        wanted.sort_by_key(|route| route.next_hops.iter().any(|hop| hop.gateway.is_some()));
         wanted.dedup_by(|one, other| one == other);
         wanted.extend(IpFamily::ALL.map(|family| self.refusal(family)));
         wanted
     }
 
-    fn hop_of(&self, route: &Route) -> Option<NextHop> {
-        route.next_hops.iter().copied().find(|hop| hop.oif == self.device)
-    }
-
+    /// A route of the host for our table: one out of the device, or one of the main table that refuses.
     fn copy(&self, route: &Route) -> Option<Route> {
-        let ours = Route::new(route.destination, self.table, self.hop_of(route)?);
-        Some(Route { metric: route.metric, ..ours })
+        let ours = Route { table: self.table, protocol: PROTOCOL, ..route.clone() };
+        match route.kind {
+            RouteKind::Unicast => {
+                let hop = route.next_hops.iter().copied().find(|hop| hop.oif == self.device)?;
+                // The host reaches the gateway by the device, whatever addresses the device has.
+                Some(Route { next_hops: vec![hop], is_onlink: hop.gateway.is_some(), ..ours })
+            }
+            RouteKind::Refused if route.table == table::MAIN => Some(Route { next_hops: Vec::new(), ..ours }),
+            _ => None,
+        }
     }
 
     fn refusal(&self, family: IpFamily) -> Route {

@@ -55,7 +55,7 @@ impl Ipv6 {
 impl Forwarding {
     /// Reads what this host does and what its kernel can. `None`: only by becoming a router altogether, which would cost it the routes
     /// that it learnt from advertisements.
-    fn of_this_host() -> Option<Self> {
+    pub(crate) fn of_this_host() -> Option<Self> {
         match sysctl::read("net/ipv6/conf/all/forwarding") {
             Some(value) if value != "0" => Some(Self::On),
             _ => sysctl::exists("net/ipv6/conf/all/force_forwarding").then_some(Self::PerDevice),

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use super::detour::Detour;
 use super::heal;
 use super::ipv6::Ipv6;
-use super::uplinks::{self, Uplinks};
+use super::uplinks::Uplinks;
 use super::wire::{NAME_PREFIX, Side, Wire};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
@@ -45,15 +45,18 @@ impl Network {
         let mut notes = Vec::new();
         let only = plan.device.as_ref().map(|device| device.ifindex);
         let uplink = find_uplink(plan, &mut host)?;
+        if uplink.is_none() {
+            notes.push(NO_DEFAULT_ROUTE.into());
+        }
         let mtu = uplink.as_ref().map_or(DEFAULT_MTU, |link| link.mtu.min(MAX_MTU));
         let ipv6 = Ipv6::find(&host.routes()?, only, mtu, &mut notes);
         let wire = Wire::make(&run_dir, &mut host, netns, mtu, &ipv6)?;
         let detour = make_detour(plan, &wire, &mut presence)?;
         let mut nat = install_nat(plan, front, &wire, &mut notes)?;
-        uplinks::forward_from(&wire.veth.name, ipv6.forwarding)?;
+        let has_ipv6 = ipv6.forwarding.is_some();
+        let mut uplinks = Uplinks::new(run_dir, wire.veth.name.clone(), has_ipv6, only)?;
         let outside = Side { route: &mut host, monitor: &mut monitor };
         wire.connect(outside, inside, &ipv6.destinations)?;
-        let mut uplinks = Uplinks::new(run_dir, ipv6.forwarding, only);
         uplinks.refresh(&mut host, &mut nat)?;
         let name = show(netns, front, &mut presence, &mut notes)?;
         let interface = uplink.map_or_else(|| "lo".into(), |link| link.name.to_string());
@@ -170,5 +173,7 @@ const DEFAULT_MTU: u32 = 1500;
 /// `ETH_MAX_MTU`, the most that a veth takes; loopback has 65536.
 const MAX_MTU: u32 = 65_535;
 
+const NO_DEFAULT_ROUTE: &str =
+    "this host has no default route: the program reaches what the host does, and no more";
 const NOT_OWNED: &str = "this kernel (before 5.12) does not remove the nftables table by itself if nsntrace is killed; \
     the next run does";

@@ -32,8 +32,7 @@ impl Recorder {
     /// Starts to receive and to write. When this returns, no packet is missed any more.
     pub(crate) fn start(ring: IdleRing, uplink: IfIndex, outfile: &Outfile) -> Result<Self, Failure> {
         let cannot_write = |error| Failure::of("cannot write the capture", &error);
-        outfile.begin().map_err(cannot_write)?;
-        let file = outfile.file.try_clone().map_err(cannot_write)?;
+        let file = outfile.take().map_err(cannot_write)?;
         let output = OutputFile::new(file).map_err(cannot_write)?;
         let writer = new_writer(output, outfile)?;
         let event = || {

@@ -11,6 +11,7 @@
 //! Documentation/networking/ip-sysctl.rst: `conf/interface/forwarding`, `force_forwarding` (Linux 6.17).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use nsntrace_lease::{Lease, RunDir};
 use nsntrace_link::{IfIndex, IfName, Link, RouteKind, RouteSocket};
@@ -21,54 +22,61 @@ use super::sysctl;
 use super::wire::NAME_PREFIX;
 use crate::failure::Failure;
 
-/// The leases of one run, by device.
+/// The forwarding of one run: the flags of its veth, and leases on those of other devices.
 pub(crate) struct Uplinks {
     run_dir: RunDir,
-    leases: BTreeMap<IfName, Vec<Lease>>,
-    /// The flag to lease for IPv6, if there is IPv6 and it needs one.
-    ipv6_key: Option<&'static str>,
+    veth: IfName,
+    has_ipv6: bool,
     /// Take only this device.
     only: Option<IfIndex>,
+    leases: BTreeMap<IfName, Vec<Lease>>,
     guarded: Vec<IfName>,
     /// `ip_forward` as it was when we looked last.
     was_router: bool,
 }
 
 impl Uplinks {
-    /// No lease yet.
-    pub(crate) fn new(run_dir: RunDir, ipv6: Option<Forwarding>, only: Option<IfIndex>) -> Self {
-        let ipv6_key = (ipv6 == Some(Forwarding::PerDevice)).then_some("force_forwarding");
-        Self {
-            run_dir,
-            leases: BTreeMap::new(),
-            ipv6_key,
-            only,
-            guarded: Vec::new(),
-            was_router: is_router(),
-        }
+    /// Makes the veth forward. To be called before it is up. There is no lease yet.
+    pub(crate) fn new(
+        run_dir: RunDir,
+        veth: IfName,
+        has_ipv6: bool,
+        only: Option<IfIndex>,
+    ) -> Result<Self, Failure> {
+        let was_router = is_router();
+        let (leases, guarded) = (BTreeMap::new(), Vec::new());
+        let uplinks = Self { run_dir, veth, has_ipv6, only, leases, guarded, was_router };
+        uplinks.forward_from_veth()?;
+        Ok(uplinks)
     }
 
-    /// Takes a lease for every device that routes lead out of, drops those of devices that are no more, and takes those again that
-    /// somebody has overwritten. Afterwards `nat` guards exactly the devices that were no routers before.
+    /// Takes a lease for every device that routes lead out of, drops those of devices that are no more, and makes flags again that
+    /// somebody has overwritten, as a write to `ip_forward` does. Afterwards `nat` guards exactly the devices that were no
+    /// routers before.
     pub(crate) fn refresh(&mut self, host: &mut RouteSocket, nat: &mut Nat) -> Result<(), Failure> {
         self.yield_to_a_router()?;
-        let wanted = self.devices(host)?;
-        self.leases.retain(|name, leases| wanted.contains(name) && leases.iter().all(is_in_force));
-        for name in wanted {
-            if !self.leases.contains_key(&name) {
-                let leases = self.lease(&name)?;
-                self.leases.insert(name, leases);
+        self.forward_from_veth()?;
+        let wanted: BTreeMap<_, _> =
+            self.devices(host)?.into_iter().map(|name| (name.clone(), self.keys(&name))).collect();
+        self.leases.retain(|name, leases| {
+            let is_whole = wanted.get(name).is_some_and(|keys| leases.iter().map(Lease::key).eq(keys));
+            is_whole && leases.iter().all(is_in_force)
+        });
+        for (name, keys) in wanted {
+            if let Entry::Vacant(vacant) = self.leases.entry(name) {
+                vacant.insert(take_leases(&self.run_dir, &keys)?);
             }
         }
         self.guard(nat)
     }
 
-    /// Leaves the flags to whoever has made this host a router since we looked last: by their value alone one could not tell
-    /// that they are not ours any more, and would switch them off under him.
+    /// Leaves the flags of IPv4 to whoever has made this host a router since we looked last: by their value alone one could not
+    /// tell that they are not ours any more, and would switch them off under him.
     fn yield_to_a_router(&mut self) -> Result<(), Failure> {
         let is_router = is_router();
         if is_router && !self.was_router {
-            for lease in self.leases.values_mut().flatten() {
+            let of_ipv4 = |lease: &&mut Lease| lease.key().starts_with(IPV4);
+            for lease in self.leases.values_mut().flatten().filter(of_ipv4) {
                 lease.keep()?;
             }
         }
@@ -76,12 +84,11 @@ impl Uplinks {
         Ok(())
     }
 
-    /// Leases the flags of a device. The device may vanish at any moment, which is no failure.
-    fn lease(&self, name: &IfName) -> Result<Vec<Lease>, Failure> {
-        let v4 = std::iter::once(format!("net/ipv4/conf/{name}/forwarding"));
-        let v6 = self.ipv6_key.map(|key| format!("net/ipv6/conf/{name}/{key}"));
-        let keys = v4.chain(v6).filter(|key| sysctl::exists(key));
-        keys.map(|key| Ok(Lease::acquire(&self.run_dir, &key, "1")?)).collect()
+    /// The flags to lease of a device: those that there are, and that are needed as this host is now.
+    fn keys(&self, name: &IfName) -> Vec<String> {
+        let v4 = std::iter::once(format!("{IPV4}{name}/forwarding"));
+        let v6 = self.needs_forcing().then(|| format!("{IPV6}{name}/force_forwarding"));
+        v4.chain(v6).filter(|key| sysctl::exists(key)).collect()
     }
 
     fn guard(&mut self, nat: &mut Nat) -> Result<(), Failure> {
@@ -111,6 +118,43 @@ impl Uplinks {
         };
         Ok(host.links()?.into_iter().filter(leads_out).map(|link| link.name).collect())
     }
+
+    /// Makes our veth forward, which takes its flags along when it goes.
+    fn forward_from_veth(&self) -> Result<(), Failure> {
+        let veth = &self.veth;
+        ensure(&format!("{IPV4}{veth}/forwarding"), "1")?;
+        if self.has_ipv6 {
+            // Of one device this flag only says whether it acts as a router: joins groups and says so on the wire.
+            ensure(&format!("{IPV6}{veth}/forwarding"), "0")?;
+        }
+        if self.needs_forcing() {
+            ensure(&format!("{IPV6}{veth}/force_forwarding"), "1")?;
+        }
+        Ok(())
+    }
+
+    /// Whether IPv6 is forwarded only by the devices that are told to.
+    fn needs_forcing(&self) -> bool {
+        self.has_ipv6 && Forwarding::of_this_host() == Some(Forwarding::PerDevice)
+    }
+}
+
+/// Takes leases on the flags of a device. The device may vanish at any moment, which is no failure.
+fn take_leases(run_dir: &RunDir, keys: &[String]) -> Result<Vec<Lease>, Failure> {
+    let mut leases = Vec::new();
+    for key in keys {
+        match Lease::acquire(run_dir, key, "1") {
+            Ok(lease) => leases.push(lease),
+            Err(_vanished) if !sysctl::exists(key) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(leases)
+}
+
+/// Writes a setting unless it is so already: a write is an announcement, which would bring us here again.
+fn ensure(key: &str, value: &str) -> Result<(), Failure> {
+    if sysctl::read(key).as_deref() == Some(value) { Ok(()) } else { sysctl::write(key, value) }
 }
 
 /// Whether the whole host forwards IPv4.
@@ -118,20 +162,10 @@ fn is_router() -> bool {
     sysctl::read("net/ipv4/ip_forward").is_some_and(|value| value != "0")
 }
 
-/// Whether a leased flag still says what we made it say. Writing `net.ipv4.ip_forward` overwrites those of all devices.
+/// Whether a leased flag still says what we made it say.
 fn is_in_force(lease: &Lease) -> bool {
     sysctl::read(lease.key()).is_none_or(|value| value == "1")
 }
 
-/// Makes the veth of this run forward; it takes the flags along when it goes. To be called before it is up.
-pub(crate) fn forward_from(veth: &IfName, ipv6: Option<Forwarding>) -> Result<(), Failure> {
-    sysctl::write(&format!("net/ipv4/conf/{veth}/forwarding"), "1")?;
-    if ipv6.is_some() {
-        // Of one device this flag only says whether it acts as a router: joins groups and says so on the wire.
-        sysctl::write(&format!("net/ipv6/conf/{veth}/forwarding"), "0")?;
-    }
-    if ipv6 == Some(Forwarding::PerDevice) {
-        sysctl::write(&format!("net/ipv6/conf/{veth}/force_forwarding"), "1")?;
-    }
-    Ok(())
-}
+const IPV4: &str = "net/ipv4/conf/";
+const IPV6: &str = "net/ipv6/conf/";

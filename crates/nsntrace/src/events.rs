@@ -1,0 +1,189 @@
+//! What front waits for: signals, words of worker, ends of processes; one wait for all of them.
+//!
+//! # Kernel interface
+//! signalfd(2), poll(2), pidfd_open(2) (Linux 5.3).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nsntrace_sys::{Received, SignalFd, SignalMask};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, kill_process, pidfd_open};
+
+use crate::failure::Failure;
+use crate::protocol::{Channel, Order, Report};
+
+/// Signals, taken in by descriptor.
+pub(crate) struct Watch {
+    signals: SignalFd,
+    /// The mask of before.
+    pub(crate) mask: SignalMask,
+    /// We were started with SIGCHLD ignored.
+    pub(crate) ignores_children: bool,
+}
+
+/// What a wait ended with.
+pub(crate) enum Event {
+    /// A signal that we pass on.
+    Signal(Received),
+    /// A child of ours has ended or stopped.
+    Child,
+    /// A word of worker.
+    Report(Report),
+    /// Worker is gone, for good or for bad. Comes once.
+    WorkerGone,
+    /// The process waited for by its pidfd has ended.
+    Ended,
+}
+
+/// Everything that front waits for.
+pub(crate) struct Events {
+    signals: SignalFd,
+    channel: Channel,
+    /// Where the end of worker can be waited for.
+    worker: Option<OwnedFd>,
+    is_worker_gone: bool,
+}
+
+impl Watch {
+    /// Blocks the signals that we pass on, and hears of children.
+    pub(crate) fn begin() -> Result<Self, Failure> {
+        let ignores_children = !nsntrace_sys::keep_ends_of_children();
+        let taken_in: Vec<_> = PASSED_ON.into_iter().chain([Signal::CHILD]).collect();
+        let (signals, mask) =
+            SignalFd::open(&taken_in).map_err(|error| Failure::of("cannot wait for signals", &error))?;
+        Ok(Self { signals, mask, ignores_children })
+    }
+
+    /// Waits for worker, too.
+    pub(crate) fn with(self, channel: Channel) -> Events {
+        Events { signals: self.signals, channel, worker: None, is_worker_gone: false }
+    }
+}
+
+impl Events {
+    /// Waits for whatever comes first, the end of a process by its pidfd included.
+    pub(crate) fn next(&mut self, pidfd: Option<&OwnedFd>) -> Result<Event, Failure> {
+        loop {
+            let ready = self.poll(pidfd).map_err(|errno| Failure::of("cannot wait", &errno))?;
+            if ready.signal
+                && let Ok(Some(received)) = self.signals.next()
+            {
+                let is_child = received.signal == Signal::CHILD.as_raw();
+                return Ok(if is_child { Event::Child } else { Event::Signal(received) });
+            }
+            if ready.pidfd {
+                return Ok(Event::Ended);
+            }
+            if ready.channel
+                && let Some(event) = self.hear()
+            {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// A word of worker, its first one aside: that is for us.
+    fn hear(&mut self) -> Option<Event> {
+        match self.channel.next_report() {
+            Some(Report::Born(pid)) => {
+                let pid = Pid::from_raw(pid)?;
+                self.worker = pidfd_open(pid, PidfdFlags::empty()).ok();
+                None
+            }
+            Some(report) => Some(Event::Report(report)),
+            None => {
+                self.is_worker_gone = true;
+                Some(Event::WorkerGone)
+            }
+        }
+    }
+
+    /// Says something to worker.
+    pub(crate) fn order(&self, order: Order) {
+        self.channel.order(order);
+    }
+
+    /// Whether worker's end of the channel is closed.
+    pub(crate) fn is_worker_gone(&self) -> bool {
+        self.is_worker_gone
+    }
+
+    /// Waits until worker is dead indeed, with every lock of its.
+    pub(crate) fn wait_for_workers_death(&self) {
+        if let Some(worker) = &self.worker {
+            let timeout = Timespec { tv_sec: 5, tv_nsec: 0 };
+            let _ended = poll(&mut [PollFd::new(worker, PollFlags::IN)], Some(&timeout));
+        }
+    }
+
+    fn poll(&self, pidfd: Option<&OwnedFd>) -> rustix::io::Result<Ready> {
+        // The end-of-file of a worker that is gone would be ready for ever.
+        let channel = (!self.is_worker_gone).then(|| self.channel.as_fd());
+        let watched = [Some(self.signals.as_fd()), pidfd.map(AsFd::as_fd), channel];
+        let mut fds: Vec<_> =
+            watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut revents = fds.iter().map(PollFd::revents);
+        let [signal, pidfd, channel] =
+            watched.map(|fd| fd.is_some() && revents.next().is_some_and(|revents| !revents.is_empty()));
+        Ok(Ready { signal, pidfd, channel })
+    }
+}
+
+/// What is readable.
+struct Ready {
+    signal: bool,
+    pidfd: bool,
+    channel: bool,
+}
+
+/// Sends a signal on, unless the kernel has sent it already: what it makes it sends to our whole process group.
+pub(crate) fn pass_on(received: Received, pids: &[Pid]) {
+    let Some(signal) = Signal::from_named_raw(received.signal) else { return };
+    for &pid in pids {
+        let has_it = received.from_kernel && getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
+        if !has_it {
+            // Gone already: then its end is what we hear of next.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Stops as the program did, so that the shell takes its terminal back; when it continues us, we continue the program.
+///
+/// What the terminal sends (^Z, a read in the background) stops the whole process group, and us with it if the program is in it.
+pub(crate) fn stop_with(pid: Pid, signal: i32) {
+    let is_ours_too =
+        signal != Signal::STOP.as_raw() && getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
+    if is_ours_too {
+        return;
+    }
+    let _ = kill_process(getpid(), Signal::STOP);
+    // A shell continues our process group, which the program may have left.
+    let _ = kill_process(pid, Signal::CONT);
+}
+
+/// What would end us and is the program's to decide on. Stops and continues (^Z, fg) work on the whole process group by themselves.
+const PASSED_ON: [Signal; 17] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::TRAP,
+    Signal::ABORT,
+    Signal::SEGV,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::TERM,
+    Signal::STKFLT,
+    Signal::XCPU,
+    // Blocked in worker too, whose write then fails with EFBIG at a limit of file size, and the trace goes on.
+    Signal::XFSZ,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::IO,
+    Signal::POWER,
+];
