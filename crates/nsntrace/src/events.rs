@@ -154,11 +154,10 @@ pub(crate) fn pass_on(received: Received, pids: &[Pid]) {
 
 /// Stops as the program did, so that the shell takes its terminal back; when it continues us, we continue the program.
 ///
-/// What the terminal sends (^Z, a read in the background) stops the whole process group, and us with it if the program is in it.
-pub(crate) fn stop_with(pid: Pid, signal: i32) {
-    let is_ours_too =
-        signal != Signal::STOP.as_raw() && getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
-    if is_ours_too {
+/// For a program with a process group of its own, as an interactive shell makes: `suspend`. What stops one in our group, the terminal sends
+/// to all of the group, or somebody to that one process, which he will continue by itself.
+pub(crate) fn stop_with(pid: Pid) {
+    if getpgid(Some(pid)).is_ok_and(|group| group == getpgrp()) {
         return;
     }
     let _ = kill_process(getpid(), Signal::STOP);

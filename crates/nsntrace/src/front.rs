@@ -116,10 +116,9 @@ impl Front {
         loop {
             let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
             if let Some((_, status)) = waitpid(Some(pid), options).map_err(failed)? {
-                match (End::of(status), status.stopping_signal()) {
-                    (Some(end), _) => return Ok(end),
-                    (None, Some(signal)) => stop_with(pid, signal),
-                    (None, None) => {}
+                match End::of(status) {
+                    Some(end) => return Ok(end),
+                    None => stop_with(pid),
                 }
             }
             match self.events.next(None)? {
