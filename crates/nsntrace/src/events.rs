@@ -5,9 +5,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nsntrace_sys::{Received, SignalFd, SignalMask};
+use nsntrace_sys::{Received, SignalFd, SignalMask, is_in_our_process_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
 
 use crate::failure::Failure;
 use crate::protocol::{Channel, Order, Report};
@@ -144,7 +144,7 @@ struct Ready {
 pub(crate) fn pass_on(received: Received, pids: &[Pid]) {
     let Some(signal) = Signal::from_named_raw(received.signal) else { return };
     for &pid in pids {
-        let has_it = received.from_kernel && getpgid(Some(pid)).is_ok_and(|group| group == getpgrp());
+        let has_it = received.from_kernel && is_in_our_process_group(pid);
         if !has_it {
             // Gone already: then its end is what we hear of next.
             let _ = kill_process(pid, signal);
@@ -157,7 +157,7 @@ pub(crate) fn pass_on(received: Received, pids: &[Pid]) {
 /// For a program with a process group of its own, as an interactive shell makes: `suspend`. What stops one in our group, the terminal sends
 /// to all of the group, or somebody to that one process, which he will continue by itself.
 pub(crate) fn stop_with(pid: Pid) {
-    if getpgid(Some(pid)).is_ok_and(|group| group == getpgrp()) {
+    if is_in_our_process_group(pid) {
         return;
     }
     let _ = kill_process(getpid(), Signal::STOP);

@@ -1,7 +1,7 @@
 //! Making a second process.
 //!
 //! # Kernel interface
-//! fork(2), _exit(2).
+//! fork(2), getpgid(2), _exit(2).
 
 use std::io;
 
@@ -32,6 +32,15 @@ pub fn fork() -> io::Result<Fork> {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(Pid::from_raw(pid).expect("fork returns a positive pid to the parent"))),
     }
+}
+
+/// Whether a process is in our process group, and gets what a terminal sends to us. False if it is gone.
+///
+/// Not by rustix: to a process in a pid namespace a group that was made outside of it has the number 0, which is no `Pid`.
+pub fn is_in_our_process_group(pid: Pid) -> bool {
+    // SAFETY: getpgid(2) takes an integer and gives one; 0 asks for our own group.
+    let (theirs, ours) = unsafe { (libc::getpgid(pid.as_raw_nonzero().get()), libc::getpgid(0)) };
+    theirs == ours
 }
 
 /// Ends this process at once, without running destructors or exit handlers.
