@@ -1,0 +1,70 @@
+//! Cells of the machine for the slots of the program.
+//!
+//! A variable takes a cell from the block that first writes it to the one that last reads it, in topological order. Temporaries use what is left.
+
+use std::collections::HashMap;
+
+use crate::error::ErrorKind;
+use crate::lower::REGISTERS;
+
+use super::blocks::{Blocks, Operand, Slot};
+
+/// Replaces every slot by the number of a cell.
+pub(super) fn allocate(blocks: &mut Blocks) -> Result<(), ErrorKind> {
+    let mut cells: HashMap<Slot, u32> = HashMap::new();
+    let mut free: Vec<u32> = Vec::new();
+    let mut used = 0;
+    let mut intervals = intervals(blocks);
+    intervals.sort_unstable_by_key(|interval| (interval.first, interval.slot));
+    let mut active: Vec<Interval> = Vec::new();
+    for interval in intervals {
+        active.retain(|other| {
+            let over = other.last < interval.first;
+            if over {
+                free.extend(cells.get(&other.slot));
+            }
+            !over
+        });
+        let cell = free.pop().unwrap_or_else(|| {
+            used += 1;
+            used - 1
+        });
+        cells.insert(interval.slot, cell);
+        active.push(interval);
+    }
+    let temporaries = used;
+    for block in blocks.blocks.values_mut() {
+        for instruction in &mut block.code {
+            let Some(slot) = instruction.slot() else { continue };
+            let cell = match slot {
+                Slot::Variable(_) => cells.get(&slot).copied().unwrap_or(REGISTERS),
+                Slot::Temporary(index) => temporaries + index,
+            };
+            if cell >= REGISTERS {
+                return Err(ErrorKind::TooManyRegisters);
+            }
+            instruction.operand = Operand::Number(cell);
+        }
+    }
+    Ok(())
+}
+
+/// From where to where a variable is in use, as places in the order of blocks.
+struct Interval {
+    slot: Slot,
+    first: usize,
+    last: usize,
+}
+
+fn intervals(blocks: &Blocks) -> Vec<Interval> {
+    let mut found: HashMap<Slot, Interval> = HashMap::new();
+    for (place, number) in blocks.order.iter().enumerate() {
+        let Some(block) = blocks.blocks.get(number) else { continue };
+        for slot in block.code.iter().filter_map(|instruction| instruction.slot()) {
+            if matches!(slot, Slot::Variable(_)) {
+                found.entry(slot).or_insert(Interval { slot, first: place, last: place }).last = place;
+            }
+        }
+    }
+    found.into_values().collect()
+}

@@ -1,0 +1,238 @@
+//! Names of hosts, networks, ports and protocols.
+//!
+//! The compiler asks a [`Names`] and does no I/O itself. [`Tables`] answers from the texts of /etc/services and its siblings; whoever
+//! reads the files hands their text in.
+//!
+//! # References
+//! services(5), protocols(5), networks(5), hosts(5), ethers(5); pcap-filter(7).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What knows names. Every method may answer "unknown", and does so unless it is overridden.
+pub trait Names {
+    /// The port of a service of TCP, in host byte order.
+    fn tcp_port(&self, name: &str) -> Option<u16> {
+        let _ = name;
+        None
+    }
+
+    /// The port of a service of UDP, in host byte order.
+    fn udp_port(&self, name: &str) -> Option<u16> {
+        let _ = name;
+        None
+    }
+
+    /// The number of a protocol over IP.
+    fn protocol(&self, name: &str) -> Option<u8> {
+        let _ = name;
+        None
+    }
+
+    /// Every address of a host, in the order in which they are to be tested.
+    fn host(&self, name: &str) -> Vec<IpAddr> {
+        let _ = name;
+        Vec::new()
+    }
+
+    /// The number of a network, as inet_network(3) reads it: `10` is 10, `127.0.0.0` is 127 << 24.
+    fn network(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+
+    /// The MAC address of a host.
+    fn ether(&self, name: &str) -> Option<[u8; 6]> {
+        let _ = name;
+        None
+    }
+}
+
+/// Knows no name at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoNames;
+
+impl Names for NoNames {}
+
+/// Names from the texts of /etc/services, /etc/protocols, /etc/networks, /etc/hosts and /etc/ethers.
+///
+/// Where a name is listed twice the first line counts, except that a host has the addresses of all its lines. Lines that cannot be read are skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    tcp: HashMap<String, u16>,
+    udp: HashMap<String, u16>,
+    protocols: HashMap<String, u8>,
+    networks: HashMap<String, u32>,
+    hosts: HashMap<String, Vec<IpAddr>>,
+    ethers: HashMap<String, [u8; 6]>,
+}
+
+impl Tables {
+    /// Knows no name yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what services(5) describes: `http 80/tcp www`.
+    #[must_use]
+    pub fn services(mut self, text: &str) -> Self {
+        for fields in lines(text) {
+            let [name, entry, aliases @ ..] = fields.as_slice() else { continue };
+            let Some((port, protocol)) = entry.split_once('/') else { continue };
+            let table = match protocol {
+                "tcp" => &mut self.tcp,
+                "udp" => &mut self.udp,
+                _ => continue,
+            };
+            let Ok(port) = port.parse() else { continue };
+            for name in std::iter::once(name).chain(aliases) {
+                table.entry((*name).to_owned()).or_insert(port);
+            }
+        }
+        self
+    }
+
+    /// Adds what protocols(5) describes: `tcp 6 TCP`.
+    #[must_use]
+    pub fn protocols(mut self, text: &str) -> Self {
+        for fields in lines(text) {
+            let [name, number, aliases @ ..] = fields.as_slice() else { continue };
+            let Ok(number) = number.parse() else { continue };
+            for name in std::iter::once(name).chain(aliases) {
+                self.protocols.entry((*name).to_owned()).or_insert(number);
+            }
+        }
+        self
+    }
+
+    /// Adds what networks(5) describes: `loopback 127.0.0.0`.
+    #[must_use]
+    pub fn networks(mut self, text: &str) -> Self {
+        for fields in lines(text) {
+            let [name, number, aliases @ ..] = fields.as_slice() else { continue };
+            let Some(number) = network_number(number) else { continue };
+            for name in std::iter::once(name).chain(aliases) {
+                self.networks.entry((*name).to_owned()).or_insert(number);
+            }
+        }
+        self
+    }
+
+    /// Adds what hosts(5) describes: `127.0.0.1 localhost`.
+    #[must_use]
+    pub fn hosts(mut self, text: &str) -> Self {
+        for fields in lines(text) {
+            let [address, names @ ..] = fields.as_slice() else { continue };
+            let Ok(address) = address.parse() else { continue };
+            for name in names {
+                let addresses = self.hosts.entry((*name).to_ascii_lowercase()).or_default();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds what ethers(5) describes: `00:11:22:33:44:55 router`.
+    #[must_use]
+    pub fn ethers(mut self, text: &str) -> Self {
+        for fields in lines(text) {
+            let [address, name] = fields.as_slice() else { continue };
+            let Some(address) = mac(address) else { continue };
+            self.ethers.entry((*name).to_owned()).or_insert(address);
+        }
+        self
+    }
+}
+
+impl Names for Tables {
+    fn tcp_port(&self, name: &str) -> Option<u16> {
+        self.tcp.get(name).copied()
+    }
+
+    fn udp_port(&self, name: &str) -> Option<u16> {
+        self.udp.get(name).copied()
+    }
+
+    fn protocol(&self, name: &str) -> Option<u8> {
+        self.protocols.get(name).copied()
+    }
+
+    fn host(&self, name: &str) -> Vec<IpAddr> {
+        self.hosts.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    fn network(&self, name: &str) -> Option<u32> {
+        self.networks.get(name).copied()
+    }
+
+    fn ether(&self, name: &str) -> Option<[u8; 6]> {
+        self.ethers.get(name).copied()
+    }
+}
+
+/// The fields of every line that has any, comments aside.
+fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or("").split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| !fields.is_empty())
+}
+
+/// A network number, as inet_network(3) reads it: the octets that are there, without zeros behind them.
+fn network_number(text: &str) -> Option<u32> {
+    let octets: Vec<u8> = text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    match octets.as_slice() {
+        [a, b, c, d] => Some(Ipv4Addr::new(*a, *b, *c, *d).to_bits()),
+        octets if octets.len() < 4 => Some(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet))),
+        _ => None,
+    }
+}
+
+/// Six groups of hexadecimal digits with colons.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let octets: Vec<u8> = text.split(':').map(|digits| u8::from_str_radix(digits, 16)).collect::<Result<_, _>>().ok()?;
+    octets.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_have_aliases_and_two_protocols() {
+        let tables = Tables::new().services("http 80/tcp www # web\ndomain\t53/tcp\ndomain 53/udp\nbad x/tcp\n");
+        assert_eq!((tables.tcp_port("www"), tables.udp_port("www")), (Some(80), None));
+        assert_eq!((tables.tcp_port("domain"), tables.udp_port("domain")), (Some(53), Some(53)));
+        assert_eq!(tables.tcp_port("bad"), None);
+    }
+
+    #[test]
+    fn the_first_line_of_a_service_counts() {
+        assert_eq!(Tables::new().services("a 1/tcp\na 2/tcp").tcp_port("a"), Some(1));
+    }
+
+    #[test]
+    fn network_numbers_may_be_short() {
+        let tables = Tables::new().networks("loopback 127.0.0.0\nten 10\nlan 192.168 home\n");
+        assert_eq!(tables.network("loopback"), Some(0x7f00_0000));
+        assert_eq!(tables.network("ten"), Some(10));
+        assert_eq!(tables.network("home"), Some(0xc0a8));
+    }
+
+    #[test]
+    fn a_host_has_every_address() {
+        let tables = Tables::new().hosts("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.0.1 LOCALHOST");
+        assert_eq!(tables.host("LocalHost").len(), 2);
+        assert_eq!(tables.host("nobody"), Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn ethers_and_protocols() {
+        let tables = Tables::new().ethers("0:11:22:33:44:5a router\n1:2 short").protocols("tcp 6 TCP\n");
+        assert_eq!(tables.ether("router"), Some([0, 0x11, 0x22, 0x33, 0x44, 0x5a]));
+        assert_eq!(tables.ether("short"), None);
+        assert_eq!(tables.protocol("TCP"), Some(6));
+    }
+}
