@@ -258,6 +258,8 @@ impl<'a> Facts<'a> {
                     Some(outcome) => edges[usize::from(outcome)],
                     None => break,
                 },
+                // Nobody reads a variable at an end.
+                Node::Set { edge: end @ (Target::Accept | Target::Reject), .. } => end,
                 Node::Set { .. } => break,
             };
         }
