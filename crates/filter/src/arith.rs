@@ -60,10 +60,7 @@ impl Parser<'_, '_> {
             self.binary(*operator);
         }
         self.reduce_while(|pending| matches!(pending, Pending::Binary(_) | Pending::Negate));
-        match self.pending.is_empty() {
-            true => Ok(()),
-            false => Err(self.stream.unexpected()),
-        }
+        if self.pending.is_empty() { Ok(()) } else { Err(self.stream.unexpected()) }
     }
 
     /// Everything up to and with a number or `len`.
@@ -148,7 +145,9 @@ impl Parser<'_, '_> {
         self.bare = false;
         self.reduce_while(|pending| match (pending, precedence(operator)) {
             (Pending::Negate, Some(_)) => true,
-            (Pending::Binary(before), Some(level)) => precedence(before).is_some_and(|before| before >= level),
+            (Pending::Binary(before), Some(level)) => {
+                precedence(before).is_some_and(|before| before >= level)
+            }
             _ => false,
         });
         self.pending.push((Pending::Binary(operator), span));

@@ -9,7 +9,7 @@ use crate::optimise;
 use crate::options::Options;
 use crate::parser::parse;
 use crate::program::Program;
-use crate::value::Values;
+use crate::value::{Rules, Values};
 
 /// Compiles a filter. The empty text matches every packet.
 ///
@@ -24,29 +24,35 @@ pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Progr
     let all = Span::new(text.len() - text.trim_start().len(), text.trim_end().len());
     let steps = parse(text)?;
     let target = Target { snaplen: options.snaplen, optimise: options.optimise };
-    let finished = |graph: &Graph, values: &Values| assemble(graph, values, target).map_err(|kind| kind.at(all));
+    let finished =
+        |graph: &Graph, values: &Values| assemble(graph, values, target).map_err(|kind| kind.at(all));
     if steps.is_empty() {
-        return finished(&Graph::new(), &Values::new(false));
+        return finished(&Graph::new(), &Values::new(Rules::Literal));
     }
-    let Lowered { mut graph, mut values, refuses_contradiction } = lower(&steps, options, names)?;
     if !options.optimise {
+        let Lowered { mut graph, mut values, .. } = lower(&steps, options, names, Rules::Literal)?;
         initialise(&mut graph, &mut values);
         return finished(&graph, &values);
     }
-    if optimise::is_contradiction(&mut graph, &values) && refuses_contradiction {
+    let Lowered { mut graph, values, refuses_contradiction } =
+        lower(&steps, options, names, Rules::Reference)?;
+    if refuses_contradiction && optimise::is_contradiction(&mut graph, &values) {
         return Err(ErrorKind::RejectsAll.at(all));
     }
-    let special = optimise::specialise(&graph, &mut values);
-    let mut programs = Vec::new();
-    for mut candidate in [Some(graph), special].into_iter().flatten() {
-        optimise::reduce(&mut candidate, &values);
-        initialise(&mut candidate, &mut values);
-        programs.push(finished(&candidate, &values));
+    let Lowered { mut graph, mut values, .. } = lower(&steps, options, names, Rules::Full)?;
+    let special = optimise::specialise(&graph, &mut values).map(|mut special| {
+        optimise::reduce(&mut special, &values);
+        finished(&special, &values)
+    });
+    optimise::reduce(&mut graph, &values);
+    initialise(&mut graph, &mut values);
+    let program = finished(&graph, &values);
+    let length =
+        |program: &Result<Program, _>| program.as_ref().map_or(usize::MAX, |program| program.insns().len());
+    match special {
+        Some(special) if length(&special) < length(&program) => special,
+        _ => program,
     }
-    // A candidate that is too long is no loss as long as the other one is not.
-    programs.into_iter().min_by_key(|program| program.as_ref().map_or(usize::MAX, |program| program.insns().len())).expect(
-        "there is always the graph itself",
-    )
 }
 
 /// Writes zero to the variables that some path reads without having written them.

@@ -160,7 +160,9 @@ impl Graph {
                     // The last one pushed is visited first, and what is visited first is placed last.
                     let near = near.min(edges.len() - 1);
                     stack.push(edges[near]);
-                    stack.extend(edges.iter().enumerate().filter(|(side, _)| *side != near).map(|(_, edge)| *edge));
+                    stack.extend(
+                        edges.iter().enumerate().filter(|(side, _)| *side != near).map(|(_, edge)| *edge),
+                    );
                 }
                 Visit::Open => {
                     state[node as usize] = Visit::Done;

@@ -53,7 +53,7 @@ impl Program {
     pub fn run(&self, packet: &Packet<'_>) -> u32 {
         let mut machine = Machine { packet, a: 0, x: 0, memory: [0; 16] };
         let mut at = 0_usize;
-        while let Some(insn) = self.insns().get(at) {
+        while let Some(insn) = self.insns().get(at).copied() {
             at += 1;
             match machine.step(insn) {
                 Some(Next::Skip(count)) => at = at.saturating_add(count),
@@ -86,7 +86,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    fn step(&mut self, insn: &Insn) -> Option<Next> {
+    fn step(&mut self, insn: Insn) -> Option<Next> {
         match insn.code & op::CLASS {
             op::LD => self.a = self.load(insn)?,
             op::LDX if insn.code & op::MODE == op::MSH => {
@@ -109,7 +109,7 @@ impl Machine<'_> {
         self.memory.get_mut(usize::try_from(k).ok()?)
     }
 
-    fn load(&mut self, insn: &Insn) -> Option<u32> {
+    fn load(&mut self, insn: Insn) -> Option<u32> {
         let size = match insn.code & op::SIZE {
             op::B => 1,
             op::H => 2,
@@ -147,7 +147,7 @@ impl Machine<'_> {
         })
     }
 
-    fn arithmetic(&self, insn: &Insn) -> Option<u32> {
+    fn arithmetic(&self, insn: Insn) -> Option<u32> {
         let (a, b) = (self.a, if insn.code & op::X == op::X { self.x } else { insn.k });
         Some(match insn.code & op::OPERATION {
             op::ADD => a.wrapping_add(b),
@@ -164,7 +164,7 @@ impl Machine<'_> {
         })
     }
 
-    fn jump(&self, insn: &Insn) -> Next {
+    fn jump(&self, insn: Insn) -> Next {
         let (a, b) = (self.a, if insn.code & op::X == op::X { self.x } else { insn.k });
         let holds = match insn.code & op::OPERATION {
             op::JA => return Next::Skip(usize::try_from(insn.k).unwrap_or(usize::MAX)),

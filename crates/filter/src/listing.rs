@@ -12,7 +12,7 @@ pub(crate) struct Asm<'a>(pub(crate) &'a [Insn]);
 
 impl fmt::Display for Asm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, insn) in self.0.iter().enumerate() {
+        for (place, insn) in self.0.iter().copied().enumerate() {
             let (name, operand) = words(place, insn);
             write!(f, "({place:03}) {name:<8} {operand}")?;
             if insn.code & op::CLASS == op::JMP && insn.code & op::OPERATION != op::JA {
@@ -30,9 +30,9 @@ pub(crate) struct C<'a>(pub(crate) &'a [Insn]);
 
 impl fmt::Display for C<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|insn| writeln!(f, "{{ {:#x}, {}, {}, {:#010x} }},", insn.code, insn.jt, insn.jf, insn.k))
+        self.0.iter().try_for_each(|insn| {
+            writeln!(f, "{{ {:#x}, {}, {}, {:#010x} }},", insn.code, insn.jt, insn.jf, insn.k)
+        })
     }
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Dec<'_> {
 }
 
 /// The name of an instruction and its operand. `place` is where it stands.
-fn words(place: usize, insn: &Insn) -> (String, String) {
+fn words(place: usize, insn: Insn) -> (String, String) {
     match insn.code & op::CLASS {
         op::LD => (format!("ld{}", size(insn.code)), loaded(insn)),
         op::LDX if insn.code & op::MODE == op::MSH => ("ldxb".to_owned(), format!("4*([{}]&0xf)", insn.k)),
@@ -71,7 +71,7 @@ fn size(code: u16) -> &'static str {
     }
 }
 
-fn loaded(insn: &Insn) -> String {
+fn loaded(insn: Insn) -> String {
     match insn.code & op::MODE {
         op::IMM => format!("#{:#x}", insn.k),
         op::ABS => absolute(insn.k),
@@ -87,7 +87,7 @@ fn absolute(k: u32) -> String {
     known.map_or_else(|| format!("[{}]", k.cast_signed()), |(_, name)| format!("[{name}]"))
 }
 
-fn arithmetic(insn: &Insn) -> (String, String) {
+fn arithmetic(insn: Insn) -> (String, String) {
     let name = match insn.code & op::OPERATION {
         op::ADD => "add",
         op::SUB => "sub",
@@ -110,7 +110,7 @@ fn arithmetic(insn: &Insn) -> (String, String) {
     (name.to_owned(), operand)
 }
 
-fn jump(place: usize, insn: &Insn) -> (String, String) {
+fn jump(place: usize, insn: Insn) -> (String, String) {
     let name = match insn.code & op::OPERATION {
         op::JA => {
             let target = u32::try_from(place + 1).unwrap_or(u32::MAX).wrapping_add(insn.k);

@@ -27,7 +27,7 @@ use crate::error::{ErrorKind, FilterError, Span};
 use crate::graph::{Graph, Piece};
 use crate::names::Names;
 use crate::options::Options;
-use crate::value::{Cell, Size, ValueId, Values};
+use crate::value::{Cell, Rules, Size, ValueId, Values};
 
 use layers::{Layers, Offset};
 
@@ -43,21 +43,30 @@ pub(crate) struct Lowered {
     pub(crate) refuses_contradiction: bool,
 }
 
-/// Builds the graph of a filter that has at least one test.
-pub(crate) fn lower(steps: &[Step], options: &Options, names: &dyn Names) -> Result<Lowered, FilterError> {
+/// Builds the graph of a filter that has at least one test, of values that follow `rules`.
+pub(crate) fn lower(
+    steps: &[Step],
+    options: &Options,
+    names: &dyn Names,
+    rules: Rules,
+) -> Result<Lowered, FilterError> {
     let mut lower = Lower {
         options,
         names,
         graph: Graph::new(),
-        values: Values::new(options.optimise),
+        values: Values::new(rules),
         layers: Layers::new(options.link_type),
         next_cell: 0,
         registers: 0,
-        refuses_contradiction: options.optimise,
+        refuses_contradiction: true,
     };
     let whole = lower.steps(steps)?;
     lower.graph.finish(&whole);
-    Ok(Lowered { graph: lower.graph, values: lower.values, refuses_contradiction: lower.refuses_contradiction })
+    Ok(Lowered {
+        graph: lower.graph,
+        values: lower.values,
+        refuses_contradiction: lower.refuses_contradiction,
+    })
 }
 
 /// The state of the walk.
@@ -94,7 +103,11 @@ impl Lower<'_> {
                     let (second, first) = (stack.pop(), stack.pop());
                     let (Some(first), Some(second)) = (first, second) else { unreachable!("{OPERANDS}") };
                     let and = *step == Step::And;
-                    stack.push(if and { self.graph.and(first, second) } else { self.graph.or(first, second) });
+                    stack.push(if and {
+                        self.graph.and(first, second)
+                    } else {
+                        self.graph.or(first, second)
+                    });
                 }
             }
         }
@@ -152,7 +165,9 @@ impl Lower<'_> {
 
     /// `left operator right`, for a `right` that the operator takes.
     fn operate(&mut self, operator: Operator, left: ValueId, right: ValueId) -> ValueId {
-        self.values.binary(operator, left, right).expect("our own constants are no zero divisors and no long shifts")
+        self.values
+            .binary(operator, left, right)
+            .expect("our own constants are no zero divisors and no long shifts")
     }
 
     /// The bytes `bytes` at an offset, compared in words from the end, then a half word, then a byte.

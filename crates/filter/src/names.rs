@@ -185,14 +185,17 @@ fn network_number(text: &str) -> Option<u32> {
     let octets: Vec<u8> = text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
     match octets.as_slice() {
         [a, b, c, d] => Some(Ipv4Addr::new(*a, *b, *c, *d).to_bits()),
-        octets if octets.len() < 4 => Some(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet))),
+        octets if octets.len() < 4 => {
+            Some(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))
+        }
         _ => None,
     }
 }
 
 /// Six groups of hexadecimal digits with colons.
 fn mac(text: &str) -> Option<[u8; 6]> {
-    let octets: Vec<u8> = text.split(':').map(|digits| u8::from_str_radix(digits, 16)).collect::<Result<_, _>>().ok()?;
+    let octets: Vec<u8> =
+        text.split(':').map(|digits| u8::from_str_radix(digits, 16)).collect::<Result<_, _>>().ok()?;
     octets.try_into().ok()
 }
 
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn services_have_aliases_and_two_protocols() {
-        let tables = Tables::new().services("http 80/tcp www # web\ndomain\t53/tcp\ndomain 53/udp\nbad x/tcp\n");
+        let tables =
+            Tables::new().services("http 80/tcp www # web\ndomain\t53/tcp\ndomain 53/udp\nbad x/tcp\n");
         assert_eq!((tables.tcp_port("www"), tables.udp_port("www")), (Some(80), None));
         assert_eq!((tables.tcp_port("domain"), tables.udp_port("domain")), (Some(53), Some(53)));
         assert_eq!(tables.tcp_port("bad"), None);
@@ -223,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_host_has_every_address() {
-        let tables = Tables::new().hosts("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.0.1 LOCALHOST");
+        let tables =
+            Tables::new().hosts("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.0.1 LOCALHOST");
         assert_eq!(tables.host("LocalHost").len(), 2);
         assert_eq!(tables.host("nobody"), Vec::<IpAddr>::new());
     }

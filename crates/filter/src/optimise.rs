@@ -15,8 +15,8 @@ mod merge;
 mod specialise;
 mod thread;
 
-use crate::graph::{Graph, Target};
-use crate::value::Values;
+use crate::graph::{Graph, Node, Target};
+use crate::value::{Rules, Values};
 
 pub(crate) use dead::{unwritten, zero};
 pub(crate) use specialise::specialise;
@@ -30,20 +30,35 @@ pub(crate) enum Knowledge {
     Full,
 }
 
-/// Whether the graph, seen as libpcap sees it, can match nothing. Leaves it simplified.
+/// Whether the graph can match nothing, as far as libpcap sees. Its values follow [`Rules::Reference`].
+///
+/// libpcap decides tests before it computes with constants; what it computes then still decides the first test of the program, and only that.
 pub(crate) fn is_contradiction(graph: &mut Graph, values: &Values) -> bool {
+    settle(graph, values, Knowledge::Reference);
+    let mut computed = Values::new(Rules::Full);
+    while let Target::Node(root) = graph.root {
+        let Node::Test { test, edges } = graph.nodes[root as usize] else { break };
+        let Some(outcome) = computed.known_outcome(values, values.test(test)) else { break };
+        graph.root = edges[usize::from(outcome)];
+    }
+    graph.root == Target::Reject
+}
+
+/// Skips what is decided and groups what is alike, until nothing changes.
+fn settle(graph: &mut Graph, values: &Values, knowledge: Knowledge) {
     for _ in 0..MAX_ROUNDS {
-        let threaded = thread::thread(graph, values, Knowledge::Reference);
+        let threaded = thread::thread(graph, values, knowledge);
         let grouped = group::group(graph, values);
         if !threaded && !grouped {
             break;
         }
     }
-    graph.root == Target::Reject
 }
 
 /// Makes the graph as small as it gets.
 pub(crate) fn reduce(graph: &mut Graph, values: &Values) {
+    // Merged nodes have more paths to them, on which less is known. So nothing is merged before all is known.
+    settle(graph, values, Knowledge::Full);
     for _ in 0..MAX_ROUNDS {
         let threaded = thread::thread(graph, values, Knowledge::Full);
         let merged = merge::merge(graph);

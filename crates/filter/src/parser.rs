@@ -199,7 +199,8 @@ impl Parser<'_> {
                 self.finish(Operand::Number, start)
             }
             (None, Some(_)) if self.stream.at_operand_end() => {
-                Err(ErrorKind::NoQualifier(self.stream.text_since(start).to_owned()).at(self.stream.since(start)))
+                Err(ErrorKind::NoQualifier(self.stream.text_since(start).to_owned())
+                    .at(self.stream.since(start)))
             }
             _ => Err(self.stream.unexpected()),
         }
@@ -234,10 +235,7 @@ impl Parser<'_> {
 
     /// Emits what waited for an operand, and learns from it what the chain is.
     fn finish(&mut self, operand: Operand, start: Span) -> Result<(), FilterError> {
-        let joined = matches!(
-            self.stream.kind(),
-            Some(TokenKind::Keyword(Keyword::And | Keyword::Or))
-        );
+        let joined = matches!(self.stream.kind(), Some(TokenKind::Keyword(Keyword::And | Keyword::Or)));
         let chain = self.chain();
         let bare = chain.nots == 0;
         let fits = match (operand, chain.mode) {
@@ -256,7 +254,9 @@ impl Parser<'_> {
                 chain.mode = Mode::Terms;
                 chain.qualifier = qualifier;
             }
-            Operand::Id | Operand::Number | Operand::List if chain.mode == Mode::Undecided => chain.mode = Mode::Ids,
+            Operand::Id | Operand::Number | Operand::List if chain.mode == Mode::Undecided => {
+                chain.mode = Mode::Ids
+            }
             Operand::Id | Operand::Number | Operand::List => {}
         }
         chain.at_first = false;
@@ -346,7 +346,9 @@ impl Parser<'_> {
         self.stream.advance();
         let at_second = self.stream.unexpected();
         match (first, self.stream.take_direction()) {
-            (Direction::Src, Some(Direction::Dst)) | (Direction::Dst, Some(Direction::Src)) => Ok(Some(joint)),
+            (Direction::Src, Some(Direction::Dst)) | (Direction::Dst, Some(Direction::Src)) => {
+                Ok(Some(joint))
+            }
             _ => Err(at_second),
         }
     }
@@ -363,7 +365,11 @@ impl Parser<'_> {
             return Ok(false);
         }
         let id_start = self.stream.span();
-        let id = if self.stream.opens_arithmetic() { Id::Number(self.stream.number()?) } else { self.stream.id()? };
+        let id = if self.stream.opens_arithmetic() {
+            Id::Number(self.stream.number()?)
+        } else {
+            self.stream.id()?
+        };
         self.push_test(Primitive::Id(qualifier, id), id_start);
         self.steps.extend(std::iter::repeat_n(Step::Not, nots));
         self.finish(Operand::Term(Some(qualifier)), start)?;

@@ -37,7 +37,10 @@ impl<'a> Stream<'a> {
 
     /// From `start` to the end of the last token that was taken.
     pub(crate) fn since(&self, start: Span) -> Span {
-        self.next.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |last| start.to(last.span))
+        self.next
+            .checked_sub(1)
+            .and_then(|last| self.tokens.get(last))
+            .map_or(start, |last| start.to(last.span))
     }
 
     pub(crate) fn text_of(&self, span: Span) -> &'a str {
@@ -86,7 +89,9 @@ impl<'a> Stream<'a> {
     /// Whether the operand that comes next is arithmetic, or a number.
     pub(crate) fn opens_arithmetic(&self) -> bool {
         match self.kind() {
-            Some(TokenKind::Number(_) | TokenKind::Operator(Operator::Sub) | TokenKind::Keyword(Keyword::Len)) => true,
+            Some(
+                TokenKind::Number(_) | TokenKind::Operator(Operator::Sub) | TokenKind::Keyword(Keyword::Len),
+            ) => true,
             Some(TokenKind::Keyword(Keyword::Proto(_))) => self.second() == Some(&TokenKind::OpenBracket),
             Some(TokenKind::Open) => self.arithmetic[self.next],
             _ => false,
@@ -181,7 +186,11 @@ impl<'a> Stream<'a> {
 
     /// `/` and a length.
     fn prefix(&mut self) -> Result<Option<u32>, FilterError> {
-        if self.take_kind(&TokenKind::Operator(Operator::Div)) { self.plain_number().map(Some) } else { Ok(None) }
+        if self.take_kind(&TokenKind::Operator(Operator::Div)) {
+            self.plain_number().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The error that the grammar has no place for the next token.

@@ -49,7 +49,11 @@ pub(crate) enum Value {
     /// The length of the IPv4 header at this offset, in bytes: `4*([k]&0xf)`.
     HeaderLength(u32),
     /// The bytes at `base` + `offset`, in network order.
-    Load { size: Size, base: Option<ValueId>, offset: u32 },
+    Load {
+        size: Size,
+        base: Option<ValueId>,
+        offset: u32,
+    },
     /// A scratch variable. Every path writes it before it reads it, and at most once between reads, so this is a value too.
     Cell(Cell),
     Negate(ValueId),
@@ -69,7 +73,10 @@ pub(crate) struct Test {
 pub(crate) enum Outcome {
     Known(bool),
     /// The test, and whether its outcome is to be turned around.
-    Open { test: TestId, negated: bool },
+    Open {
+        test: TestId,
+        negated: bool,
+    },
 }
 
 /// What is kept of a value beside it.
@@ -80,6 +87,17 @@ struct Properties {
     traps: bool,
 }
 
+/// How much expressions are simplified when they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// Not at all.
+    Literal,
+    /// Comparisons only, as far as libpcap does before it settles which tests are decided.
+    Reference,
+    /// As far as it goes.
+    Full,
+}
+
 /// All values and tests of one filter.
 #[derive(Debug)]
 pub(crate) struct Values {
@@ -88,19 +106,18 @@ pub(crate) struct Values {
     value_ids: HashMap<Value, ValueId>,
     tests: Vec<Test>,
     test_ids: HashMap<Test, TestId>,
-    /// Whether expressions are simplified when they are made.
-    simplify: bool,
+    rules: Rules,
 }
 
 impl Values {
-    pub(crate) fn new(simplify: bool) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
             values: Vec::new(),
             properties: Vec::new(),
             value_ids: HashMap::new(),
             tests: Vec::new(),
             test_ids: HashMap::new(),
-            simplify,
+            rules,
         }
     }
 
@@ -162,13 +179,14 @@ impl Values {
 
     /// The bytes at `base` + `offset`.
     pub(crate) fn load(&mut self, size: Size, base: Option<ValueId>, offset: u32) -> ValueId {
-        let (base, offset) = if self.simplify { self.simple_address(base, offset) } else { (base, offset) };
+        let (base, offset) =
+            if self.rules == Rules::Full { self.simple_address(base, offset) } else { (base, offset) };
         self.intern(Value::Load { size, base, offset })
     }
 
     pub(crate) fn negate(&mut self, operand: ValueId) -> ValueId {
         match self.as_const(operand) {
-            Some(k) if self.simplify => self.constant(k.wrapping_neg()),
+            Some(k) if self.rules == Rules::Full => self.constant(k.wrapping_neg()),
             _ => self.intern(Value::Negate(operand)),
         }
     }
@@ -177,20 +195,63 @@ impl Values {
     ///
     /// # Errors
     /// Division by a constant zero and shifts by a constant above 31, also where folding finds them.
-    pub(crate) fn binary(&mut self, operator: Operator, left: ValueId, right: ValueId) -> Result<ValueId, ErrorKind> {
+    pub(crate) fn binary(
+        &mut self,
+        operator: Operator,
+        left: ValueId,
+        right: ValueId,
+    ) -> Result<ValueId, ErrorKind> {
         match (operator, self.as_const(right)) {
             (Operator::Div | Operator::Mod, Some(0)) => return Err(ErrorKind::DivisionByZero),
             (Operator::Shl | Operator::Shr, Some(k)) if k > 31 => return Err(ErrorKind::ShiftTooFar(k)),
             _ => {}
         }
-        let simple = if self.simplify { self.simple_binary(operator, left, right) } else { None };
+        let simple = if self.rules == Rules::Full { self.simple_binary(operator, left, right) } else { None };
         Ok(simple.unwrap_or_else(|| self.intern(Value::Binary(operator, left, right))))
     }
 
     /// The comparison, in the simplest form that decides alike.
     pub(crate) fn compare(&mut self, comparison: Comparison, left: ValueId, right: ValueId) -> Outcome {
         let test = Test { comparison, left, right };
-        if self.simplify { self.simple_test(test) } else { Outcome::Open { test: self.intern_test(test), negated: false } }
+        self.simple_test(test)
+    }
+
+    /// The comparison in a relation. libpcap computes the operands of a relation apart from its own tests, and later.
+    pub(crate) fn relate(&mut self, comparison: Comparison, left: ValueId, right: ValueId) -> Outcome {
+        let test = Test { comparison, left, right };
+        match (self.rules, self.as_const(left), self.as_const(right)) {
+            (Rules::Reference, Some(a), Some(b)) => Outcome::Known(holds(comparison, a, b)),
+            (Rules::Reference, ..) => Outcome::Open { test: self.intern_test(test), negated: false },
+            _ => self.simple_test(test),
+        }
+    }
+
+    /// The outcome of a test of other `values`, if the rules of these make it known.
+    pub(crate) fn known_outcome(&mut self, values: &Self, test: Test) -> Option<bool> {
+        let (left, right) = (self.adopt(values, test.left)?, self.adopt(values, test.right)?);
+        match self.compare(test.comparison, left, right) {
+            Outcome::Known(outcome) => Some(outcome),
+            Outcome::Open { .. } => None,
+        }
+    }
+
+    /// A value of other `values`, by the rules of these. None where those find an error.
+    fn adopt(&mut self, values: &Self, id: ValueId) -> Option<ValueId> {
+        Some(match values.value(id) {
+            Value::Load { size, base: Some(base), offset } => {
+                let base = self.adopt(values, base)?;
+                self.load(size, Some(base), offset)
+            }
+            Value::Negate(operand) => {
+                let operand = self.adopt(values, operand)?;
+                self.negate(operand)
+            }
+            Value::Binary(operator, left, right) => {
+                let (left, right) = (self.adopt(values, left)?, self.adopt(values, right)?);
+                self.binary(operator, left, right).ok()?
+            }
+            leaf => self.intern(leaf),
+        })
     }
 
     /// The same value with every read of a cell in `known` replaced.
@@ -218,7 +279,9 @@ impl Values {
     pub(crate) fn for_each_cell(&self, id: ValueId, found: &mut impl FnMut(Cell)) {
         match self.value(id) {
             Value::Cell(cell) => found(cell),
-            Value::Load { base: Some(operand), .. } | Value::Negate(operand) => self.for_each_cell(operand, found),
+            Value::Load { base: Some(operand), .. } | Value::Negate(operand) => {
+                self.for_each_cell(operand, found)
+            }
             Value::Binary(_, left, right) => {
                 self.for_each_cell(left, found);
                 self.for_each_cell(right, found);
@@ -246,7 +309,8 @@ impl Values {
                 Properties { depth: of(operand).depth + 1, traps: of(operand).traps }
             }
             Value::Binary(operator, left, right) => {
-                let divides = matches!(operator, Operator::Div | Operator::Mod) && self.as_const(right).is_none();
+                let divides =
+                    matches!(operator, Operator::Div | Operator::Mod) && self.as_const(right).is_none();
                 Properties {
                     depth: of(left).depth.max(of(right).depth) + 1,
                     traps: divides || of(left).traps || of(right).traps,
@@ -279,7 +343,9 @@ impl Values {
                 };
                 // The kernel adds modulo 2^32 and libpcap's interpreter refuses to, so a sum that could wrap is left to `add`.
                 match split.map(|(rest, k)| (rest, k.wrapping_add(offset))) {
-                    Some((rest, sum)) if sum < MAX_OFFSET && self.is_small(rest) => self.simple_address(Some(rest), sum),
+                    Some((rest, sum)) if sum < MAX_OFFSET && self.is_small(rest) => {
+                        self.simple_address(Some(rest), sum)
+                    }
                     _ => (Some(base), offset),
                 }
             }
@@ -290,7 +356,9 @@ impl Values {
     /// Whether a value is known to be far below 2^32, so that adding an offset to it cannot wrap.
     fn is_small(&self, id: ValueId) -> bool {
         match self.value(id) {
-            Value::HeaderLength(_) | Value::Cell(_) | Value::Load { size: Size::Byte | Size::Half, .. } => true,
+            Value::HeaderLength(_) | Value::Cell(_) | Value::Load { size: Size::Byte | Size::Half, .. } => {
+                true
+            }
             Value::Const(k) => k < MAX_OFFSET,
             Value::Binary(Operator::Add, left, right) => self.is_small(left) && self.is_small(right),
             Value::Binary(Operator::And, left, right) => self.is_small(left) || self.is_small(right),
@@ -345,7 +413,7 @@ impl Values {
     }
 
     fn simple_test(&mut self, mut test: Test) -> Outcome {
-        loop {
+        while self.rules != Rules::Literal {
             let Some(k) = self.as_const(test.right) else { break };
             if let Some(a) = self.as_const(test.left) {
                 return Outcome::Known(holds(test.comparison, a, k));

@@ -49,7 +49,11 @@ impl Instruction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum End {
     /// A conditional jump, to `edges[1]` if it holds.
-    Branch { code: u16, k: u32, edges: [Target; 2] },
+    Branch {
+        code: u16,
+        k: u32,
+        edges: [Target; 2],
+    },
     Goto(Target),
 }
 
@@ -78,7 +82,7 @@ pub(super) struct Block {
 /// All blocks, by the numbers of their nodes.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    pub(super) blocks: HashMap<u32, Block>,
+    pub(super) by_number: HashMap<u32, Block>,
     /// The numbers, each before those that its block leads to.
     pub(super) order: Vec<u32>,
     pub(super) root: Target,
@@ -87,9 +91,12 @@ pub(super) struct Blocks {
 impl Blocks {
     /// Removes writes to variables that stay in a register for as long as they are read.
     pub(super) fn remove_dead_stores(&mut self) {
-        let loaded: HashSet<Slot> =
-            self.blocks.values().flat_map(|block| block.code.iter().filter_map(Instruction::loads_slot)).collect();
-        for block in self.blocks.values_mut() {
+        let loaded: HashSet<Slot> = self
+            .by_number
+            .values()
+            .flat_map(|block| block.code.iter().filter_map(Instruction::loads_slot))
+            .collect();
+        for block in self.by_number.values_mut() {
             block.code.retain(|instruction| instruction.slot().is_none_or(|slot| loaded.contains(&slot)));
         }
     }
@@ -103,7 +110,7 @@ impl Blocks {
             end => end,
         };
         for &number in self.order.iter().rev() {
-            let Some(block) = self.blocks.get_mut(&number) else { continue };
+            let Some(block) = self.by_number.get_mut(&number) else { continue };
             for edge in block.end.edges_mut() {
                 *edge = resolve(&instead, *edge);
             }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::error::ErrorKind;
 use crate::lower::REGISTERS;
 
-use super::blocks::{Blocks, Operand, Slot};
+use super::blocks::{Blocks, Instruction, Operand, Slot};
 
 /// Replaces every slot by the number of a cell.
 pub(super) fn allocate(blocks: &mut Blocks) -> Result<(), ErrorKind> {
@@ -33,7 +33,7 @@ pub(super) fn allocate(blocks: &mut Blocks) -> Result<(), ErrorKind> {
         active.push(interval);
     }
     let temporaries = used;
-    for block in blocks.blocks.values_mut() {
+    for block in blocks.by_number.values_mut() {
         for instruction in &mut block.code {
             let Some(slot) = instruction.slot() else { continue };
             let cell = match slot {
@@ -59,8 +59,8 @@ struct Interval {
 fn intervals(blocks: &Blocks) -> Vec<Interval> {
     let mut found: HashMap<Slot, Interval> = HashMap::new();
     for (place, number) in blocks.order.iter().enumerate() {
-        let Some(block) = blocks.blocks.get(number) else { continue };
-        for slot in block.code.iter().filter_map(|instruction| instruction.slot()) {
+        let Some(block) = blocks.by_number.get(number) else { continue };
+        for slot in block.code.iter().filter_map(Instruction::slot) {
             if matches!(slot, Slot::Variable(_)) {
                 found.entry(slot).or_insert(Interval { slot, first: place, last: place }).last = place;
             }

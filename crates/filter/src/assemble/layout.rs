@@ -16,14 +16,14 @@ use super::blocks::{Block, Blocks, End, Operand};
 pub(super) fn layout(blocks: &Blocks, near: usize, snaplen: u32) -> Vec<Insn> {
     let mut writer = Writer { reversed: Vec::new(), place: HashMap::new(), snaplen };
     let order = postorder(blocks, near);
-    let reaches = |end| order.iter().any(|number| blocks.blocks[number].end.edges().contains(&end));
+    let reaches = |end| order.iter().any(|number| blocks.by_number[number].end.edges().contains(&end));
     for end in [Target::Reject, Target::Accept] {
         if blocks.root == end || reaches(end) {
             writer.end(end);
         }
     }
     for number in order {
-        writer.block(&blocks.blocks[&number]);
+        writer.block(&blocks.by_number[&number]);
         writer.mark(Target::Node(number));
     }
     writer.reversed.reverse();
@@ -43,11 +43,13 @@ fn postorder(blocks: &Blocks, near: usize) -> Vec<u32> {
         match open.get(&number) {
             None => {
                 open.insert(number, true);
-                let edges = blocks.blocks[&number].end.edges();
+                let edges = blocks.by_number[&number].end.edges();
                 // What is pushed last is visited first, and lands furthest away.
                 let near = near.min(edges.len() - 1);
                 stack.push(edges[near]);
-                stack.extend(edges.iter().enumerate().filter(|(side, _)| *side != near).map(|(_, edge)| *edge));
+                stack.extend(
+                    edges.iter().enumerate().filter(|(side, _)| *side != near).map(|(_, edge)| *edge),
+                );
             }
             Some(true) => {
                 open.insert(number, false);

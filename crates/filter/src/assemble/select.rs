@@ -31,7 +31,7 @@ pub(super) fn select(graph: &Graph, values: &Values, reuse: bool) -> Blocks {
         }
         blocks.insert(number, Block { code: selector.code, end });
     }
-    Blocks { blocks, order, root: graph.root }
+    Blocks { by_number: blocks, order, root: graph.root }
 }
 
 /// Which values the registers are known to hold.
@@ -70,7 +70,7 @@ impl Selector<'_> {
                     self.code.push(Instruction { code: op::STX, operand: slot });
                     self.registers.x = self.values.existing_cell(cell);
                 } else {
-                    self.to_a(value);
+                    self.into_a(value);
                     self.code.push(Instruction { code: op::ST, operand: slot });
                     self.registers.a = self.values.existing_cell(cell);
                 }
@@ -88,7 +88,7 @@ impl Selector<'_> {
                 Comparison::AnyBit => op::JSET,
             };
         if let Some(k) = self.values.as_const(test.right) {
-            self.to_a(test.left);
+            self.into_a(test.left);
             return End::Branch { code: jump | op::K, k, edges };
         }
         self.operands(test.left, test.right);
@@ -100,7 +100,7 @@ impl Selector<'_> {
     }
 
     /// Computes a value into A. X may change.
-    fn to_a(&mut self, id: ValueId) {
+    fn into_a(&mut self, id: ValueId) {
         if self.registers.a == Some(id) {
             return;
         }
@@ -117,16 +117,16 @@ impl Selector<'_> {
                 self.code.push(Instruction { code: op::LD | op::MEM, operand });
             }
             Value::HeaderLength(_) => {
-                self.to_x(id);
+                self.into_x(id);
                 self.emit(op::MISC | op::TXA, 0);
             }
             Value::Load { size, base: None, offset } => self.emit(op::LD | op::ABS | size_code(size), offset),
             Value::Load { size, base: Some(base), offset } => {
-                self.to_x(base);
+                self.into_x(base);
                 self.emit(op::LD | op::IND | size_code(size), offset);
             }
             Value::Negate(operand) => {
-                self.to_a(operand);
+                self.into_a(operand);
                 self.emit(op::ALU | op::NEG, 0);
             }
             Value::Binary(operator, left, right) => self.binary(operator, left, right),
@@ -138,11 +138,11 @@ impl Selector<'_> {
         let code = op::ALU | operation_code(operator);
         match (self.values.as_const(left), self.values.as_const(right)) {
             (_, Some(k)) => {
-                self.to_a(left);
+                self.into_a(left);
                 self.emit(code | op::K, k);
             }
             (Some(k), _) if is_commutative(operator) => {
-                self.to_a(right);
+                self.into_a(right);
                 self.emit(code | op::K, k);
             }
             _ if is_commutative(operator) && self.is_better_swapped(left, right) => {
@@ -157,7 +157,7 @@ impl Selector<'_> {
     }
 
     /// Computes a value into X. A may change, unless the value [`is_direct`](Self::is_direct).
-    fn to_x(&mut self, id: ValueId) {
+    fn into_x(&mut self, id: ValueId) {
         if self.registers.x == Some(id) {
             return;
         }
@@ -171,7 +171,7 @@ impl Selector<'_> {
                 self.code.push(Instruction { code: op::LDX | op::MEM, operand });
             }
             _ => {
-                self.to_a(id);
+                self.into_a(id);
                 self.emit(op::MISC | op::TAX, 0);
             }
         }
@@ -181,17 +181,17 @@ impl Selector<'_> {
     /// Computes `left` into A and `right` into X.
     fn operands(&mut self, left: ValueId, right: ValueId) {
         if self.is_direct(right) {
-            self.to_a(left);
-            self.to_x(right);
+            self.into_a(left);
+            self.into_x(right);
         } else if self.keeps_x(left, right) {
-            self.to_x(right);
-            self.to_a(left);
+            self.into_x(right);
+            self.into_a(left);
         } else {
             let slot = Operand::Slot(Slot::Temporary(self.temporaries));
-            self.to_a(right);
+            self.into_a(right);
             self.code.push(Instruction { code: op::ST, operand: slot });
             self.temporaries += 1;
-            self.to_a(left);
+            self.into_a(left);
             self.temporaries -= 1;
             self.code.push(Instruction { code: op::LDX | op::MEM, operand: slot });
             self.registers.x = Some(right);
@@ -202,7 +202,9 @@ impl Selector<'_> {
     fn is_better_swapped(&self, left: ValueId, right: ValueId) -> bool {
         let good = |left, right| self.is_direct(right) || self.keeps_x(left, right);
         let in_place = self.registers.a == Some(right) && self.is_direct(left);
-        in_place || (!good(left, right) && good(right, left)) || (!self.is_direct(right) && self.is_direct(left))
+        in_place
+            || (!good(left, right) && good(right, left))
+            || (!self.is_direct(right) && self.is_direct(left))
     }
 
     /// Whether a value goes into X without touching A.
@@ -221,12 +223,13 @@ impl Selector<'_> {
                 return true;
             }
             id = match self.values.value(id) {
-                Value::Const(_) | Value::Length | Value::Cell(_) | Value::Load { base: None, .. } => return true,
+                Value::Const(_) | Value::Length | Value::Cell(_) | Value::Load { base: None, .. } => {
+                    return true;
+                }
                 Value::Load { base: Some(base), .. } => return base == x,
-                Value::HeaderLength(_) => return false,
                 Value::Negate(operand) => operand,
                 Value::Binary(_, left, right) if right == x || self.values.as_const(right).is_some() => left,
-                Value::Binary(..) => return false,
+                Value::HeaderLength(_) | Value::Binary(..) => return false,
             };
         }
     }

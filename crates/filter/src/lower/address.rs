@@ -102,7 +102,13 @@ impl Lower<'_> {
     }
 
     /// An IPv4 address in IPv4, ARP and RARP, or in the one that the qualifier names.
-    fn host(&mut self, address: u32, mask: u32, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    fn host(
+        &mut self,
+        address: u32,
+        mask: u32,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let direction = qualifier.direction;
         match qualifier.protocol {
             None => {
@@ -164,7 +170,13 @@ impl Lower<'_> {
     }
 
     /// An IPv6 address: the words that the mask covers, from the first.
-    fn host6(&mut self, address: Ipv6Addr, mask: u128, direction: Direction, span: Span) -> Result<Piece, FilterError> {
+    fn host6(
+        &mut self,
+        address: Ipv6Addr,
+        mask: u128,
+        direction: Direction,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let network = self.layers.network_header();
         let words = words(address.to_bits()).into_iter().zip(words(mask));
         let words: Vec<_> = (0..).step_by(4).zip(words).collect();
@@ -234,11 +246,15 @@ impl Lower<'_> {
         let mut pieces = Vec::new();
         for address in addresses {
             match (address, qualifier.protocol) {
-                (IpAddr::V4(_), Some(Protocol::Ip6)) => {}
-                // libpcap 1.10.6: `arp host NAME` passes over what ARP cannot carry.
-                (IpAddr::V6(_), Some(Protocol::Ip | Protocol::Arp | Protocol::Rarp)) => {}
-                (IpAddr::V4(address), _) => pieces.push(self.host(address.to_bits(), u32::MAX, qualifier, span)?),
-                (IpAddr::V6(address), _) => pieces.push(self.ipv6(*address, 128, &as_host(qualifier), span)?),
+                // Of the other family. libpcap 1.10.6: `arp host NAME` passes over what ARP cannot carry.
+                (IpAddr::V4(_), Some(Protocol::Ip6))
+                | (IpAddr::V6(_), Some(Protocol::Ip | Protocol::Arp | Protocol::Rarp)) => {}
+                (IpAddr::V4(address), _) => {
+                    pieces.push(self.host(address.to_bits(), u32::MAX, qualifier, span)?)
+                }
+                (IpAddr::V6(address), _) => {
+                    pieces.push(self.ipv6(*address, 128, &as_host(qualifier), span)?)
+                }
             }
         }
         let family = if qualifier.protocol == Some(Protocol::Ip6) { "IPv6" } else { "IPv4" };

@@ -30,7 +30,8 @@ impl Lower<'_> {
         let left = self.arithmetic(left, span)?;
         let right = self.arithmetic(right, span)?;
         self.registers -= 2;
-        let relation = self.compare(comparison, left.value, right.value);
+        let outcome = self.values.relate(comparison, left.value, right.value);
+        let relation = self.graph.test(outcome);
         let relation = if negated { Graph::not(relation) } else { relation };
         let required = match (left.requires, right.requires) {
             (Some(left), Some(right)) => Some(self.graph.and(left, right)),
@@ -105,14 +106,15 @@ impl Lower<'_> {
                 let value = self.indexed(self.layers.header, index.value, size);
                 Ok(Operand { value, requires: index.requires })
             }
-            (Protocol::Aarp | Protocol::Iso | Protocol::Stp | Protocol::Ipx | Protocol::Netbeui, _)
-            | (Protocol::Ah | Protocol::Esp, _) => Err(qualifier_error(protocol, "'[ ]'").at(span)),
+            _ if !HAS_BYTES.contains(&protocol) => Err(qualifier_error(protocol, "'[ ]'").at(span)),
             (_, ProtocolKind::Link(link_type)) => {
                 let required = self.link_type(link_type, span)?;
                 let value = self.indexed(self.layers.network_header(), index.value, size);
                 Ok(Operand { value, requires: Some(self.and_also(index.requires, required)) })
             }
-            (_, ProtocolKind::Ip(_) | ProtocolKind::EitherIp(_)) => self.transport(protocol, index, size, span),
+            (_, ProtocolKind::Ip(_) | ProtocolKind::EitherIp(_)) => {
+                self.transport(protocol, index, size, span)
+            }
             (_, ProtocolKind::Ip6(number)) => self.transport_ip6(number, index, size, span),
             (_, ProtocolKind::Iso(_) | ProtocolKind::IsisPdu(_) | ProtocolKind::None) => {
                 Err(qualifier_error(protocol, "'[ ]'").at(span))
@@ -169,6 +171,30 @@ impl Lower<'_> {
         self.values.load(size, Some(base), at.constant)
     }
 }
+
+/// The protocols whose bytes can be asked for, beside those of the link.
+const HAS_BYTES: &[Protocol] = &[
+    Protocol::Ip,
+    Protocol::Ip6,
+    Protocol::Arp,
+    Protocol::Rarp,
+    Protocol::Atalk,
+    Protocol::Decnet,
+    Protocol::Lat,
+    Protocol::Sca,
+    Protocol::Moprc,
+    Protocol::Mopdl,
+    Protocol::Tcp,
+    Protocol::Udp,
+    Protocol::Sctp,
+    Protocol::Icmp,
+    Protocol::Icmp6,
+    Protocol::Igmp,
+    Protocol::Igrp,
+    Protocol::Pim,
+    Protocol::Vrrp,
+    Protocol::Carp,
+];
 
 /// How deep arithmetic may be nested. Every level costs an instruction, of which the kernel takes 4096.
 pub const MAX_DEPTH: u32 = 1000;

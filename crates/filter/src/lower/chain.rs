@@ -16,7 +16,12 @@ use super::link::ethertype;
 use super::primitive::qualifier_error;
 
 impl Lower<'_> {
-    pub(super) fn protochain(&mut self, number: u32, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn protochain(
+        &mut self,
+        number: u32,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         if self.layers.network_header().cell.is_some() {
             let what = "protochain".to_owned();
             return Err(ErrorKind::NotOnLink { what, link: "headers of variable length" }.at(span));

@@ -24,7 +24,8 @@ impl Lower<'_> {
         let node = (address & 0xff) << 8 | (address >> 8 & 0xff);
         self.either_end(direction, span, |lower, end| {
             let decnet = lower.link_type(ethertype::DECNET, span)?;
-            let pieces: Vec<_> = LAYOUTS.iter().map(|layout| lower.decnet_layout(layout, end, node)).collect();
+            let pieces: Vec<_> =
+                LAYOUTS.iter().map(|layout| lower.decnet_layout(layout, end, node)).collect();
             let any = lower.or_all(pieces).expect("there are four layouts");
             Ok(lower.graph.and(decnet, any))
         })

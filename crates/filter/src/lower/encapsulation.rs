@@ -98,7 +98,8 @@ impl Lower<'_> {
             Link::Outer(_) => return Err(self.not_on_link("mpls", span)),
         };
         if let Some(label) = label {
-            let matches = self.equal_masked(self.layers.network_header(), Size::Word, label << 12, 0xffff_f000);
+            let matches =
+                self.equal_masked(self.layers.network_header(), Size::Word, label << 12, 0xffff_f000);
             piece = self.graph.and(piece, matches);
         }
         self.layers.network += LABEL_BYTES;

@@ -67,7 +67,11 @@ impl Lower<'_> {
         let version = match proto {
             ethertype::IP => 0x40,
             ethertype::IP6 => 0x60,
-            _ => return Err(ErrorKind::NotOnLink { what: format!("protocol {proto:#x}"), link: "MPLS" }.at(span)),
+            _ => {
+                return Err(
+                    ErrorKind::NotOnLink { what: format!("protocol {proto:#x}"), link: "MPLS" }.at(span)
+                );
+            }
         };
         let bottom = self.bottom_of_stack(true);
         let version = self.equal_masked(self.layers.network_header(), Size::Byte, version, 0xf0);
@@ -187,7 +191,8 @@ impl Lower<'_> {
             _ => &[],
         };
         let family = self.layers.type_field;
-        let pieces: Vec<_> = families.iter().map(|af| self.equal(family, Size::Word, af.swap_bytes())).collect();
+        let pieces: Vec<_> =
+            families.iter().map(|af| self.equal(family, Size::Word, af.swap_bytes())).collect();
         match self.or_all(pieces) {
             Some(piece) => piece,
             None => self.never(),

@@ -23,14 +23,24 @@ pub(super) struct Ports {
 
 impl Lower<'_> {
     /// `port N`.
-    pub(super) fn port_number(&mut self, port: u32, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn port_number(
+        &mut self,
+        port: u32,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let protocols = port_protocols(qualifier)?;
         let port = in_range(port, span)?;
         self.ports(&Ports { first: port, last: port, protocols, range: false }, qualifier.direction, span)
     }
 
     /// `port NAME`: of TCP and UDP, whichever know it.
-    pub(super) fn port_name(&mut self, name: &str, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn port_name(
+        &mut self,
+        name: &str,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let asked = port_protocols(qualifier)?;
         let unknown = || ErrorKind::UnknownName { what: "port name", name: name.to_owned() }.at(span);
         let (port, owner) = self.lookup_port(name).ok_or_else(unknown)?;
@@ -39,14 +49,24 @@ impl Lower<'_> {
     }
 
     /// `portrange N`.
-    pub(super) fn range_number(&mut self, port: u32, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn range_number(
+        &mut self,
+        port: u32,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let protocols = port_protocols(qualifier)?;
         let port = in_range(port, span)?;
         self.ports(&Ports { first: port, last: port, protocols, range: true }, qualifier.direction, span)
     }
 
     /// `portrange A-B`, of numbers, names or both.
-    pub(super) fn range_name(&mut self, name: &str, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn range_name(
+        &mut self,
+        name: &str,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let asked = port_protocols(qualifier)?;
         let unknown = || ErrorKind::UnknownName { what: "port in range", name: name.to_owned() }.at(span);
         let ((a, b), owner) = match decimal_range(name) {

@@ -28,7 +28,12 @@ impl Lower<'_> {
     }
 
     /// `proto N` and `ip proto N`, `ether proto N` ...
-    pub(super) fn proto(&mut self, number: u32, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
+    pub(super) fn proto(
+        &mut self,
+        number: u32,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         match qualifier.protocol {
             None => self.either_ip_protocol(number, span),
             Some(Protocol::Link) => self.link_type(number, span),
@@ -41,9 +46,15 @@ impl Lower<'_> {
     }
 
     /// The number behind `proto` that a name stands for.
-    pub(super) fn proto_number(&self, name: &str, qualifier: &Qualifier, span: Span) -> Result<u32, FilterError> {
+    pub(super) fn proto_number(
+        &self,
+        name: &str,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<u32, FilterError> {
         let unknown = |what| ErrorKind::UnknownName { what, name: name.to_owned() }.at(span);
-        let listed = |table: &[(&str, u32)]| table.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+        let listed =
+            |table: &[(&str, u32)]| table.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
         match qualifier.protocol {
             None | Some(Protocol::Ip | Protocol::Ip6) => {
                 self.names.protocol(name).map(u32::from).ok_or_else(|| unknown("IP protocol"))

@@ -81,7 +81,14 @@ impl Lower<'_> {
         Ok(self.graph.set_on(piece, true, start, begins))
     }
 
-    fn tunnel_fields(&mut self, tunnel: Tunnel, outer: Piece, port: ValueId, first: ValueId, vni: ValueId) -> Piece {
+    fn tunnel_fields(
+        &mut self,
+        tunnel: Tunnel,
+        outer: Piece,
+        port: ValueId,
+        first: ValueId,
+        vni: ValueId,
+    ) -> Piece {
         let (mask, expected) = tunnel.first_byte;
         let port = self.compare_const(Comparison::Equal, port, tunnel.port);
         let bits = self.masked(first, mask);
@@ -107,7 +114,8 @@ impl Lower<'_> {
 
         let inner = Offset { cell: Some(header), constant: 0 };
         let bridged = self.equal(begins.plus(2), Size::Half, ethertype::TEB);
-        let (inner_type, inner_payload) = (self.offset_value(inner.plus(12)), self.offset_value(inner.plus(14)));
+        let (inner_type, inner_payload) =
+            (self.offset_value(inner.plus(12)), self.offset_value(inner.plus(14)));
         let (outer_type, outer_payload) = (self.offset_value(begins.plus(2)), self.offset_value(inner));
         let bridged = self.graph.set_on(bridged, true, type_field, inner_type);
         let bridged = self.graph.set_on(bridged, true, payload, inner_payload);
@@ -115,7 +123,11 @@ impl Lower<'_> {
         let either = self.graph.set_on(bridged, false, payload, outer_payload);
         let either = Graph::always(either);
 
-        self.enter(inner, Offset { cell: Some(type_field), constant: 0 }, Offset { cell: Some(payload), constant: 0 });
+        self.enter(
+            inner,
+            Offset { cell: Some(type_field), constant: 0 },
+            Offset { cell: Some(payload), constant: 0 },
+        );
         self.graph.and(piece, either)
     }
 

@@ -110,7 +110,8 @@ impl Tree {
         // Jump pointers of skew-binary lengths: any ancestor is reached in a logarithmic number of steps.
         let far = self.jump[up];
         let further = self.jump[far as usize];
-        let even = self.depth[up] - self.depth[far as usize] == self.depth[far as usize] - self.depth[further as usize];
+        let even = self.depth[up] - self.depth[far as usize]
+            == self.depth[far as usize] - self.depth[further as usize];
         self.jump[v] = if even { further } else { above };
         self.sibling[v] = self.child[up];
         self.child[up] = vertex;
@@ -118,7 +119,8 @@ impl Tree {
 
     /// The deepest vertex above both.
     fn common(&self, a: u32, b: u32) -> u32 {
-        let (mut low, mut high) = if self.depth[a as usize] > self.depth[b as usize] { (a, b) } else { (b, a) };
+        let (mut low, mut high) =
+            if self.depth[a as usize] > self.depth[b as usize] { (a, b) } else { (b, a) };
         while self.depth[low as usize] > self.depth[high as usize] {
             let jump = self.jump[low as usize];
             let reaches = self.depth[jump as usize] >= self.depth[high as usize];
@@ -239,7 +241,9 @@ impl<'a> Facts<'a> {
             (Knowledge::Reference, Comparison::Equal) => (low == high).then_some(low == k),
             (Knowledge::Reference, _) => None,
             (Knowledge::Full, Comparison::Equal) if k < low || k > high => Some(false),
-            (Knowledge::Full, Comparison::AnyBit) if low != high => (k != 0 && high < k & k.wrapping_neg()).then_some(false),
+            (Knowledge::Full, Comparison::AnyBit) if low != high => {
+                (k != 0 && high < k & k.wrapping_neg()).then_some(false)
+            }
             (Knowledge::Full, comparison) => {
                 let (at_low, at_high) = (holds(comparison, low, k), holds(comparison, high, k));
                 let decided = at_low == at_high && (low == high || comparison != Comparison::Equal);
