@@ -5,7 +5,7 @@ use crate::error::{ErrorKind, FilterError, Span};
 use crate::graph::Graph;
 use crate::lower::{Lowered, lower};
 use crate::names::Names;
-use crate::optimise;
+use crate::optimise::{self, Knowledge};
 use crate::options::Options;
 use crate::parser::parse;
 use crate::program::Program;
@@ -39,19 +39,31 @@ pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Progr
     if refuses_contradiction && optimise::is_contradiction(&mut graph, &values) {
         return Err(ErrorKind::RejectsAll.at(all));
     }
-    let Lowered { mut graph, mut values, .. } = lower(&steps, options, names, Rules::Full)?;
-    let special = optimise::specialise(&graph, &mut values).map(|mut special| {
-        optimise::reduce(&mut special, &values);
-        finished(&special, &values)
-    });
-    optimise::reduce(&mut graph, &values);
-    initialise(&mut graph, &mut values);
-    let program = finished(&graph, &values);
+    let Lowered { graph, mut values, .. } = lower(&steps, options, names, Rules::Full)?;
+    let special = optimise::specialise(&graph, &mut values);
+    // More knowledge skips more tests, which at times takes away what could have been shared. So both are tried.
+    let mut best = None;
+    for graph in std::iter::once(graph).chain(special) {
+        for knowledge in [Knowledge::Full, Knowledge::Reference] {
+            let mut graph = graph.clone();
+            optimise::reduce(&mut graph, &values, knowledge);
+            initialise(&mut graph, &mut values);
+            best = Some(shorter(best, finished(&graph, &values)));
+        }
+    }
+    best.unwrap_or_else(|| unreachable!("there is always a candidate"))
+}
+
+/// The shorter program; one that the kernel does not take is longer than any other.
+fn shorter(
+    best: Option<Result<Program, FilterError>>,
+    other: Result<Program, FilterError>,
+) -> Result<Program, FilterError> {
     let length =
         |program: &Result<Program, _>| program.as_ref().map_or(usize::MAX, |program| program.insns().len());
-    match special {
-        Some(special) if length(&special) < length(&program) => special,
-        _ => program,
+    match best {
+        Some(best) if length(&best) <= length(&other) => best,
+        _ => other,
     }
 }
 

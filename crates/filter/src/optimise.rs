@@ -56,11 +56,11 @@ fn settle(graph: &mut Graph, values: &Values, knowledge: Knowledge) {
 }
 
 /// Makes the graph as small as it gets.
-pub(crate) fn reduce(graph: &mut Graph, values: &Values) {
+pub(crate) fn reduce(graph: &mut Graph, values: &Values, knowledge: Knowledge) {
     // Merged nodes have more paths to them, on which less is known. So nothing is merged before all is known.
-    settle(graph, values, Knowledge::Full);
+    settle(graph, values, knowledge);
     for _ in 0..MAX_ROUNDS {
-        let threaded = thread::thread(graph, values, Knowledge::Full);
+        let threaded = thread::thread(graph, values, knowledge);
         let merged = merge::merge(graph);
         let grouped = group::group(graph, values);
         let cleared = dead::remove_dead_writes(graph, values);

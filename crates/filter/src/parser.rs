@@ -240,9 +240,8 @@ impl Parser<'_> {
         let bare = chain.nots == 0;
         let fits = match (operand, chain.mode) {
             (Operand::Term(_), mode) => mode != Mode::Ids,
-            (Operand::Id, _) => chain.takes_id(),
+            (Operand::Id, _) | (Operand::Number, Mode::Terms) => chain.takes_id(),
             // `port (22 or 23)`: a number opens a list only if one follows.
-            (Operand::Number, Mode::Terms) => chain.takes_id(),
             (Operand::Number, _) => !chain.at_first || !bare || joined,
             (Operand::List, _) => chain.takes_id() && (!chain.at_first || !bare),
         };
@@ -255,7 +254,7 @@ impl Parser<'_> {
                 chain.qualifier = qualifier;
             }
             Operand::Id | Operand::Number | Operand::List if chain.mode == Mode::Undecided => {
-                chain.mode = Mode::Ids
+                chain.mode = Mode::Ids;
             }
             Operand::Id | Operand::Number | Operand::List => {}
         }

@@ -101,7 +101,7 @@ pub(crate) enum Rules {
 /// All values and tests of one filter.
 #[derive(Debug)]
 pub(crate) struct Values {
-    values: Vec<Value>,
+    all: Vec<Value>,
     properties: Vec<Properties>,
     value_ids: HashMap<Value, ValueId>,
     tests: Vec<Test>,
@@ -112,7 +112,7 @@ pub(crate) struct Values {
 impl Values {
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
-            values: Vec::new(),
+            all: Vec::new(),
             properties: Vec::new(),
             value_ids: HashMap::new(),
             tests: Vec::new(),
@@ -122,7 +122,7 @@ impl Values {
     }
 
     pub(crate) fn value(&self, id: ValueId) -> Value {
-        self.values[id.index()]
+        self.all[id.index()]
     }
 
     pub(crate) fn test(&self, id: TestId) -> Test {
@@ -130,7 +130,7 @@ impl Values {
     }
 
     pub(crate) fn value_count(&self) -> usize {
-        self.values.len()
+        self.all.len()
     }
 
     pub(crate) fn test_count(&self) -> usize {
@@ -280,7 +280,7 @@ impl Values {
         match self.value(id) {
             Value::Cell(cell) => found(cell),
             Value::Load { base: Some(operand), .. } | Value::Negate(operand) => {
-                self.for_each_cell(operand, found)
+                self.for_each_cell(operand, found);
             }
             Value::Binary(_, left, right) => {
                 self.for_each_cell(left, found);
@@ -294,9 +294,9 @@ impl Values {
         if let Some(&id) = self.value_ids.get(&value) {
             return id;
         }
-        let id = ValueId(u32::try_from(self.values.len()).expect("a filter of 64 KiB has fewer values"));
+        let id = ValueId(u32::try_from(self.all.len()).expect("a filter of 64 KiB has fewer values"));
         let properties = self.properties_of(value);
-        self.values.push(value);
+        self.all.push(value);
         self.properties.push(properties);
         self.value_ids.insert(value, id);
         id
@@ -433,6 +433,9 @@ impl Values {
                     None if k == 0 => test = Test { left: value, right: subtracted, ..test },
                     None => break,
                 },
+                Value::Binary(Operator::And, _, mask) if k == 0 && self.as_const(mask) == Some(0) => {
+                    return Outcome::Known(true);
+                }
                 Value::Binary(Operator::And, value, mask) if k == 0 && self.as_const(mask).is_some() => {
                     let test = Test { comparison: Comparison::AnyBit, left: value, right: mask };
                     return Outcome::Open { test: self.intern_test(test), negated: true };

@@ -70,7 +70,7 @@ impl Selector<'_> {
                     self.code.push(Instruction { code: op::STX, operand: slot });
                     self.registers.x = self.values.existing_cell(cell);
                 } else {
-                    self.into_a(value);
+                    self.compute_a(value);
                     self.code.push(Instruction { code: op::ST, operand: slot });
                     self.registers.a = self.values.existing_cell(cell);
                 }
@@ -88,7 +88,7 @@ impl Selector<'_> {
                 Comparison::AnyBit => op::JSET,
             };
         if let Some(k) = self.values.as_const(test.right) {
-            self.into_a(test.left);
+            self.compute_a(test.left);
             return End::Branch { code: jump | op::K, k, edges };
         }
         self.operands(test.left, test.right);
@@ -100,7 +100,7 @@ impl Selector<'_> {
     }
 
     /// Computes a value into A. X may change.
-    fn into_a(&mut self, id: ValueId) {
+    fn compute_a(&mut self, id: ValueId) {
         if self.registers.a == Some(id) {
             return;
         }
@@ -117,16 +117,16 @@ impl Selector<'_> {
                 self.code.push(Instruction { code: op::LD | op::MEM, operand });
             }
             Value::HeaderLength(_) => {
-                self.into_x(id);
+                self.compute_x(id);
                 self.emit(op::MISC | op::TXA, 0);
             }
             Value::Load { size, base: None, offset } => self.emit(op::LD | op::ABS | size_code(size), offset),
             Value::Load { size, base: Some(base), offset } => {
-                self.into_x(base);
+                self.compute_x(base);
                 self.emit(op::LD | op::IND | size_code(size), offset);
             }
             Value::Negate(operand) => {
-                self.into_a(operand);
+                self.compute_a(operand);
                 self.emit(op::ALU | op::NEG, 0);
             }
             Value::Binary(operator, left, right) => self.binary(operator, left, right),
@@ -138,11 +138,11 @@ impl Selector<'_> {
         let code = op::ALU | operation_code(operator);
         match (self.values.as_const(left), self.values.as_const(right)) {
             (_, Some(k)) => {
-                self.into_a(left);
+                self.compute_a(left);
                 self.emit(code | op::K, k);
             }
             (Some(k), _) if is_commutative(operator) => {
-                self.into_a(right);
+                self.compute_a(right);
                 self.emit(code | op::K, k);
             }
             _ if is_commutative(operator) && self.is_better_swapped(left, right) => {
@@ -157,7 +157,7 @@ impl Selector<'_> {
     }
 
     /// Computes a value into X. A may change, unless the value [`is_direct`](Self::is_direct).
-    fn into_x(&mut self, id: ValueId) {
+    fn compute_x(&mut self, id: ValueId) {
         if self.registers.x == Some(id) {
             return;
         }
@@ -171,7 +171,7 @@ impl Selector<'_> {
                 self.code.push(Instruction { code: op::LDX | op::MEM, operand });
             }
             _ => {
-                self.into_a(id);
+                self.compute_a(id);
                 self.emit(op::MISC | op::TAX, 0);
             }
         }
@@ -181,17 +181,17 @@ impl Selector<'_> {
     /// Computes `left` into A and `right` into X.
     fn operands(&mut self, left: ValueId, right: ValueId) {
         if self.is_direct(right) {
-            self.into_a(left);
-            self.into_x(right);
+            self.compute_a(left);
+            self.compute_x(right);
         } else if self.keeps_x(left, right) {
-            self.into_x(right);
-            self.into_a(left);
+            self.compute_x(right);
+            self.compute_a(left);
         } else {
             let slot = Operand::Slot(Slot::Temporary(self.temporaries));
-            self.into_a(right);
+            self.compute_a(right);
             self.code.push(Instruction { code: op::ST, operand: slot });
             self.temporaries += 1;
-            self.into_a(left);
+            self.compute_a(left);
             self.temporaries -= 1;
             self.code.push(Instruction { code: op::LDX | op::MEM, operand: slot });
             self.registers.x = Some(right);

@@ -250,10 +250,10 @@ impl Lower<'_> {
                 (IpAddr::V4(_), Some(Protocol::Ip6))
                 | (IpAddr::V6(_), Some(Protocol::Ip | Protocol::Arp | Protocol::Rarp)) => {}
                 (IpAddr::V4(address), _) => {
-                    pieces.push(self.host(address.to_bits(), u32::MAX, qualifier, span)?)
+                    pieces.push(self.host(address.to_bits(), u32::MAX, qualifier, span)?);
                 }
                 (IpAddr::V6(address), _) => {
-                    pieces.push(self.ipv6(*address, 128, &as_host(qualifier), span)?)
+                    pieces.push(self.ipv6(*address, 128, &as_host(qualifier), span)?);
                 }
             }
         }
