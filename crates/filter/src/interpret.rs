@@ -51,18 +51,25 @@ impl Program {
     /// A program from [`compile`](crate::compile) always ends, after no more steps than it has instructions.
     #[must_use]
     pub fn run(&self, packet: &Packet<'_>) -> u32 {
+        self.returns(packet).unwrap_or(0)
+    }
+
+    /// What the program returns, or none if it ends without: by a load beyond the captured bytes, or by a division by zero.
+    ///
+    /// Such a run keeps nothing of the packet, even where the filter begins with `not`. Which loads a program does is the
+    /// optimiser's choice, so two programs for one filter can differ there, and only there.
+    #[must_use]
+    pub fn returns(&self, packet: &Packet<'_>) -> Option<u32> {
         let mut machine = Machine { packet, a: 0, x: 0, memory: [0; 16] };
         let mut at = 0_usize;
         while let Some(insn) = self.insns().get(at).copied() {
             at += 1;
-            match machine.step(insn) {
-                Some(Next::Skip(count)) => at = at.saturating_add(count),
-                Some(Next::Return(value)) => return value,
-                // A load beyond the packet, or a division by zero.
-                None => return 0,
+            match machine.step(insn)? {
+                Next::Skip(count) => at = at.saturating_add(count),
+                Next::Return(value) => return Some(value),
             }
         }
-        0
+        None
     }
 
     /// Whether the packet matches.

@@ -334,7 +334,7 @@ impl Values {
     fn simple_address(&mut self, base: Option<ValueId>, offset: u32) -> (Option<ValueId>, u32) {
         let Some(base) = base else { return (None, offset) };
         match self.value(base) {
-            Value::Const(k) => (None, k.wrapping_add(offset)),
+            Value::Const(k) if is_absolute(k.wrapping_add(offset)) => (None, k.wrapping_add(offset)),
             Value::Binary(Operator::Add, left, right) => {
                 let split = match (self.as_const(left), self.as_const(right)) {
                     (Some(k), None) => Some((right, k)),
@@ -472,6 +472,18 @@ pub(crate) fn holds(comparison: Comparison, a: u32, b: u32) -> bool {
         Comparison::AnyBit => a & b != 0,
     }
 }
+
+/// Whether the kernel takes an absolute load from here. Where it does not, an indexed one does the same: it ends the program.
+fn is_absolute(offset: u32) -> bool {
+    match offset.checked_sub(SKF_AD_OFF) {
+        Some(field) => field % 4 == 0 && field < SKF_AD_MAX,
+        None => true,
+    }
+}
+
+/// Where ancillary fields begin, and how far they go: linux/filter.h.
+const SKF_AD_OFF: u32 = 0xffff_f000;
+const SKF_AD_MAX: u32 = 64;
 
 /// Offsets from here on are not of packet bytes: the kernel reads them as its negative, ancillary ones.
 const MAX_OFFSET: u32 = 0x8000_0000;
