@@ -31,7 +31,11 @@ pub(crate) fn assemble(graph: &Graph, values: &Values, target: Target) -> Result
     let candidates = [0, 1].map(|near| layout::layout(&blocks, near, target.snaplen));
     let shortest: Option<Vec<Insn>> = candidates.into_iter().min_by_key(Vec::len);
     let insns = shortest.unwrap_or_default();
-    if insns.len() > MAX_INSNS { Err(ErrorKind::TooLong(insns.len())) } else { Ok(Program::new(insns)) }
+    if insns.len() > MAX_INSNS {
+        Err(ErrorKind::TooLong(insns.len()))
+    } else {
+        Ok(Program::from_insns(insns))
+    }
 }
 
 /// `BPF_MAXINSNS`, linux/bpf_common.h.

@@ -37,7 +37,9 @@ pub struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(insns: Vec<Insn>) -> Self {
+    /// A program from anywhere, to be run or listed. It is not checked; [`run`](Self::run) ends it where it cannot go on.
+    #[must_use]
+    pub fn from_insns(insns: Vec<Insn>) -> Self {
         Self { insns }
     }
 

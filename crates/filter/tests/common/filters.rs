@@ -3,7 +3,7 @@
 use super::Random;
 
 /// A filter of up to a dozen tests.
-pub fn filter(random: &mut Random) -> String {
+pub(crate) fn filter(random: &mut Random) -> String {
     chain(random, 0)
 }
 

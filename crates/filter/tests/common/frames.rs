@@ -3,7 +3,7 @@
 use super::Random;
 
 /// About `count` frames, the same for the same seed.
-pub fn frames(seed: u64, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn frames(seed: u64, count: usize) -> Vec<Vec<u8>> {
     let mut random = Random::new(seed);
     let mut frames: Vec<Vec<u8>> = (0..count).map(|_| frame(&mut random)).collect();
     frames.extend(llc_frames());
@@ -11,7 +11,7 @@ pub fn frames(seed: u64, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// The packet behind the Ethernet header, with the header of another link type. None where it has none for it.
-pub fn relink(frame: &[u8], link_type: nsntrace_filter::LinkType) -> Option<Vec<u8>> {
+pub(crate) fn relink(frame: &[u8], link_type: nsntrace_filter::LinkType) -> Option<Vec<u8>> {
     use nsntrace_filter::LinkType;
     let ethertype = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
     let packet = frame.get(14..)?;

@@ -1,20 +1,21 @@
 //! What the tests share: a generator of random numbers, frames, filters, and a reader of tcpdump's output.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "this is a part of tests")]
 
-pub mod filters;
-pub mod frames;
+pub(crate) mod filters;
+pub(crate) mod frames;
 
 use nsntrace_filter::{LinkType, NoNames, Options, Program, Source, Tables, compile};
 
 /// xorshift64*: the same numbers on every machine.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -22,33 +23,33 @@ impl Random {
     }
 
     /// A number below `limit`.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap() % limit
     }
 
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
     /// True in `percent` of 100 cases.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 }
 
 /// Options for a link type.
-pub fn options(link_type: LinkType, source: Source) -> Options {
+pub(crate) fn options(link_type: LinkType, source: Source) -> Options {
     Options { link_type, source, ..Options::default() }
 }
 
 /// The program for Ethernet, without names.
 #[track_caller]
-pub fn ethernet(text: &str) -> Program {
+pub(crate) fn ethernet(text: &str) -> Program {
     compile(text, &Options::default(), &NoNames).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// The names that the corpus uses, as Debian has them.
-pub fn names() -> Tables {
+pub(crate) fn names() -> Tables {
     Tables::new()
         .services(
             "ftp-data 20/tcp\nftp 21/tcp\nssh 22/tcp\ntelnet 23/tcp\ndomain 53/tcp\ndomain 53/udp\nbootps 67/udp\n\
@@ -59,7 +60,7 @@ pub fn names() -> Tables {
 }
 
 /// The instructions that `tcpdump -ddd` printed.
-pub fn parse_dec(text: &str) -> Vec<(u16, u8, u8, u32)> {
+pub(crate) fn parse_dec(text: &str) -> Vec<(u16, u8, u8, u32)> {
     let insn = |line: &str| {
         let fields: Vec<u32> = line.split(' ').map(|field| field.parse().unwrap()).collect();
         let [code, jt, jf, k] = fields.try_into().unwrap();
@@ -69,7 +70,7 @@ pub fn parse_dec(text: &str) -> Vec<(u16, u8, u8, u32)> {
 }
 
 /// The rows of the corpus: filter, whether it is valid, notes.
-pub fn corpus() -> Vec<(&'static str, bool, &'static str)> {
+pub(crate) fn corpus() -> Vec<(&'static str, bool, &'static str)> {
     include_str!("../data/corpus.tsv")
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -81,7 +82,7 @@ pub fn corpus() -> Vec<(&'static str, bool, &'static str)> {
 }
 
 /// Whether the kernel would take the program: the checks of `bpf_check_classic()` and `check_load_and_stores()`, net/core/filter.c.
-pub fn kernel_takes(program: &Program) -> Result<(), String> {
+pub(crate) fn kernel_takes(program: &Program) -> Result<(), String> {
     let insns = program.insns();
     let len = insns.len();
     if len == 0 || len > 4096 {
