@@ -16,7 +16,7 @@ use nsntrace_filter::{LinkType, NoNames, Packet, Program, Source, compile};
 /// Attaches the program to a new pair; the first end sends, the second one receives what matches.
 #[track_caller]
 fn attached(text: &str, program: &Program) -> (UnixDatagram, UnixDatagram) {
-    let (sender, receiver) = UnixDatagram::pair().unwrap();
+    let (sender, receiver) = UnixDatagram::pair().expect("two descriptors are to be had");
     let insn = |insn: &nsntrace_filter::Insn| nsntrace_sys::Insn {
         code: insn.code,
         jt: insn.jt,
@@ -27,7 +27,7 @@ fn attached(text: &str, program: &Program) -> (UnixDatagram, UnixDatagram) {
     if let Err(error) = nsntrace_sys::attach_filter(receiver.as_fd(), &insns) {
         panic!("{text}: {error}\n{}", program.asm());
     }
-    receiver.set_nonblocking(true).unwrap();
+    receiver.set_nonblocking(true).expect("a socket can be made so");
     (sender, receiver)
 }
 
@@ -37,7 +37,7 @@ fn check(text: &str, program: &Program, frames: &[Vec<u8>]) {
     let (sender, receiver) = attached(text, program);
     let mut buffer = [0; 2048];
     for frame in frames {
-        sender.send(frame).unwrap();
+        sender.send(frame).expect("the queue is empty");
         let arrived = match receiver.recv(&mut buffer) {
             Ok(_) => true,
             Err(error) if error.kind() == WouldBlock => false,

@@ -143,15 +143,11 @@ impl Tree {
         Some((edge / 2, edge % 2))
     }
 
-    /// What is right below a vertex, in the order in which it was settled reversed; pushed on a stack, the last settled comes up last...
-    /// and is therefore handled first.
+    /// What is right below a vertex, in topological order. Pushed on a stack, the last of them is handled first.
     fn children(&self, vertex: u32) -> impl Iterator<Item = u32> + use<> {
-        let mut children = Vec::new();
-        let mut next = self.child[vertex as usize];
-        while next != NONE {
-            children.push(next);
-            next = self.sibling[next as usize];
-        }
+        let first = Some(self.child[vertex as usize]).filter(|child| *child != NONE);
+        let next = |child: &u32| Some(self.sibling[*child as usize]).filter(|sibling| *sibling != NONE);
+        let children: Vec<u32> = std::iter::successors(first, next).collect();
         children.into_iter().rev()
     }
 }
