@@ -1,4 +1,5 @@
-//! Prints the program that a filter is compiled to: `dump --dump-filter[=asm|c|dec] [--linktype TYPE] [--live] [-O] -f EXPR`.
+//! Prints the program that a filter is compiled to: `dump --dump-filter[=asm|c|dec] [--linktype TYPE]
+//! [--live] [-O] -f EXPR`.
 //!
 //! `-O` leaves the optimiser out, as in tcpdump.
 #![forbid(unsafe_code)]

@@ -1,9 +1,10 @@
 //! Arithmetic: tokens to a postfix list, by an operator stack.
 //!
 //! # Theory of operation
-//! From loose to tight: `|`, `&`, shifts, `+ -`, `* /`, unary minus; each level associates to the left. `%` and `^` have no level: the
-//! reference grammar declares none for them, and its parser then always reads on. So they bind the operand on their left tighter than
-//! anything does, and take the longest expression that follows: `7 % 4 + 1` is `7 % (4 + 1)`.
+//! From loose to tight: `|`, `&`, shifts, `+ -`, `* /`, unary minus; each level associates to the left. `%`
+//! and `^` have no level: the reference grammar declares none for them, and its parser then always reads on.
+//! So they bind the operand on their left tighter than anything does, and take the longest expression that
+//! follows: `7 % 4 + 1` is `7 % (4 + 1)`.
 //!
 //! # References
 //! pcap-filter(7), "expr1 relop expr2"; the precedence is measured behaviour of libpcap 1.10.

@@ -1,8 +1,10 @@
-//! What the parser makes of a text: a list of tests in text order, joined by `and`, `or` and `not` in postfix form.
+//! What the parser makes of a text: a list of tests in text order, joined by `and`, `or` and `not` in postfix
+//! form.
 //!
-//! Postfix, and no tree, for two reasons. The words that change offsets (`vlan`, `mpls`, `pppoes`, `geneve`) act on all that
-//! stands to the right of them, whatever the parentheses say, so the code generator walks the text from left to right anyway. And a list
-//! can be walked without recursion, so that ten thousand parentheses cost no stack.
+//! Postfix, and no tree, for two reasons. The words that change offsets (`vlan`, `mpls`, `pppoes`, `geneve`)
+//! act on all that stands to the right of them, whatever the parentheses say, so the code generator walks the
+//! text from left to right anyway. And a list can be walked without recursion, so that ten thousand
+//! parentheses cost no stack.
 
 use std::net::Ipv6Addr;
 
@@ -138,7 +140,8 @@ pub(crate) struct Qualifier {
 pub(crate) enum Id {
     Number(u32),
     Name(String),
-    /// Two to four numbers with dots; what they say is read when it is known whether they are an address of IP or of DECnet.
+    /// Two to four numbers with dots; what they say is read when it is known whether they are an address of
+    /// IP or of DECnet.
     Dotted(String),
     /// `ADDRESS/LENGTH`
     DottedPrefix(String, u32),

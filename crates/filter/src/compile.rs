@@ -13,11 +13,12 @@ use crate::value::{Rules, Values};
 
 /// Compiles a filter. The empty text matches every packet.
 ///
-/// Names are looked up in `names`; [`NoNames`](crate::NoNames) knows none, [`Tables`](crate::Tables) those of /etc.
+/// Names are looked up in `names`; [`NoNames`](crate::NoNames) knows none, [`Tables`](crate::Tables) those of
+/// /etc.
 ///
 /// # Errors
-/// Everything that pcap-filter(7) does not allow, with its place in the text; a filter that contradicts itself; one that takes more than
-/// 4096 instructions.
+/// Everything that pcap-filter(7) does not allow, with its place in the text; a filter that contradicts
+/// itself; one that takes more than 4096 instructions.
 ///
 /// The same as `tcpdump -y LINKTYPE -d TEXT`.
 pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Program, FilterError> {
@@ -41,7 +42,8 @@ pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Progr
     }
     let Lowered { graph, mut values, .. } = lower(&steps, options, names, Rules::Full)?;
     let special = optimise::specialise(&graph, &mut values);
-    // More knowledge skips more tests, which at times takes away what could have been shared. So both are tried.
+    // More knowledge skips more tests, which at times takes away what could have been shared. So both are
+    // tried.
     let mut best = None;
     for graph in std::iter::once(graph).chain(special) {
         for knowledge in [Knowledge::Full, Knowledge::Reference] {

@@ -41,8 +41,8 @@ pub struct FilterError {
 impl FilterError {
     /// The line of `text` that is wrong with carets under the place, to be printed under the message.
     ///
-    /// Lines are indented by two columns. Long lines are cut to what surrounds the place. Characters that a terminal
-    /// would obey are replaced by `?`.
+    /// Lines are indented by two columns. Long lines are cut to what surrounds the place. Characters that a
+    /// terminal would obey are replaced by `?`.
     #[must_use]
     pub fn excerpt<'a>(&self, text: &'a str) -> Excerpt<'a> {
         Excerpt { text, span: self.span }

@@ -1,7 +1,7 @@
 //! The program as a graph of tests: what is built from the text, and what the optimiser works on.
 //!
-//! A node compares two values and has an edge for either outcome, or writes a scratch variable and has one edge. All edges lead forward, to
-//! another node or to one of the two ends.
+//! A node compares two values and has an edge for either outcome, or writes a scratch variable and has one
+//! edge. All edges lead forward, to another node or to one of the two ends.
 
 use crate::value::{Cell, Outcome, TestId, ValueId};
 
@@ -143,7 +143,8 @@ impl Graph {
 
     /// Every node that can be reached, each before all that it leads to.
     ///
-    /// Of two successors the one at `edges[near]` comes later in the list's order of visits, so that it ends up nearer to its node.
+    /// Of two successors the one at `edges[near]` comes later in the list's order of visits, so that it ends
+    /// up nearer to its node.
     pub(crate) fn topological(&self, near: usize) -> Vec<u32> {
         let mut order = Vec::with_capacity(self.nodes.len());
         let mut state = vec![Visit::New; self.nodes.len()];

@@ -1,8 +1,9 @@
 //! Running a program over a packet, as the kernel does.
 //!
 //! # References
-//! `___bpf_prog_run()` and `bpf_convert_filter()` in net/core/filter.c: loads beyond the packet and divisions by zero end a run with 0,
-//! register shifts count modulo 32, the sum of an indexed load wraps. (libpcap's own interpreter differs in the last two.)
+//! `___bpf_prog_run()` and `bpf_convert_filter()` in net/core/filter.c: loads beyond the packet and divisions
+//! by zero end a run with 0, register shifts count modulo 32, the sum of an indexed load wraps. (libpcap's
+//! own interpreter differs in the last two.)
 
 use crate::program::{Insn, Program, op};
 
@@ -54,10 +55,11 @@ impl Program {
         self.returns(packet).unwrap_or(0)
     }
 
-    /// What the program returns, or none if it ends without: by a load beyond the captured bytes, or by a division by zero.
+    /// What the program returns, or none if it ends without: by a load beyond the captured bytes, or by a
+    /// division by zero.
     ///
-    /// Such a run keeps nothing of the packet, even where the filter begins with `not`. Which loads a program does is the
-    /// optimiser's choice, so two programs for one filter can differ there, and only there.
+    /// Such a run keeps nothing of the packet, even where the filter begins with `not`. Which loads a program
+    /// does is the optimiser's choice, so two programs for one filter can differ there, and only there.
     #[must_use]
     pub fn returns(&self, packet: &Packet<'_>) -> Option<u32> {
         let mut machine = Machine { packet, a: 0, x: 0, memory: [0; 16] };

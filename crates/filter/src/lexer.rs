@@ -1,10 +1,10 @@
 //! The text, cut into tokens.
 //!
 //! # Theory of operation
-//! At every place the longest match wins. Where two kinds of token match the same length, the first of this order does: reserved
-//! word or operator, ARCnet address, MAC address, number, dotted IPv4 address, IPv6 address, broken MAC address, named constant, identifier.
-//! That order makes `1.2.3.4.5.6` a MAC address, `001122334455` another, `1.2.3.4.5` a host name, `tcp-syn` the number 2 and `10-3`
-//! an identifier.
+//! At every place the longest match wins. Where two kinds of token match the same length, the first of this
+//! order does: reserved word or operator, ARCnet address, MAC address, number, dotted IPv4 address, IPv6
+//! address, broken MAC address, named constant, identifier. That order makes `1.2.3.4.5.6` a MAC address,
+//! `001122334455` another, `1.2.3.4.5` a host name, `tcp-syn` the number 2 and `10-3` an identifier.
 //!
 //! # References
 //! pcap-filter(7); RFC 4291 section 2.2 for the forms of IPv6 addresses.
@@ -111,7 +111,8 @@ fn escaped(rest: &str, at: usize) -> Result<(TokenKind, usize), FilterError> {
     }
 }
 
-/// An address, number, reserved word, constant or name: the longest that matches, the first in this order among equals.
+/// An address, number, reserved word, constant or name: the longest that matches, the first in this order
+/// among equals.
 fn word(rest: &str, at: usize) -> Result<(TokenKind, usize), FilterError> {
     let name_len = name_len(rest);
     let mac = mac(rest);
@@ -142,7 +143,8 @@ fn word(rest: &str, at: usize) -> Result<(TokenKind, usize), FilterError> {
     Ok((kind, longest))
 }
 
-/// The length of the name at the beginning of `rest`: letters, digits, `-`, `_` and `.`, not ending in `-` or `_`.
+/// The length of the name at the beginning of `rest`: letters, digits, `-`, `_` and `.`, not ending in `-` or
+/// `_`.
 fn name_len(rest: &str) -> usize {
     if !rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return 0;
@@ -209,8 +211,8 @@ fn ipv6(rest: &str) -> Option<(Ipv6Addr, usize)> {
     (2..=run).rev().find_map(|len| Some((rest[..len].parse().ok()?, len)))
 }
 
-/// The MAC address at the beginning of `rest`, and its length: six groups with one separator, three groups of four digits with dots,
-/// or twelve digits.
+/// The MAC address at the beginning of `rest`, and its length: six groups with one separator, three groups of
+/// four digits with dots, or twelve digits.
 fn mac(rest: &str) -> Option<([u8; 6], usize)> {
     let grouped = [':', '-', '.'].into_iter().find_map(|separator| mac_groups(rest, separator));
     let dotted = mac_quads(rest, ".", 14);

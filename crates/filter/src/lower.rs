@@ -1,11 +1,12 @@
 //! Tests to a graph: what each word of the language asks of a packet.
 //!
 //! # Theory of operation
-//! One walk over the tests in text order. Where the headers begin is state ([`Layers`]) that `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` change for
-//! everything to their right; every test is generated for the state it is met in. A test becomes a [`Piece`] of graph, and `and`, `or`,
-//! `not` only wire pieces together.
+//! One walk over the tests in text order. Where the headers begin is state ([`Layers`]) that `vlan`, `mpls`,
+//! `pppoes`, `geneve` and `vxlan` change for everything to their right; every test is generated for the state
+//! it is met in. A test becomes a [`Piece`] of graph, and `and`, `or`, `not` only wire pieces together.
 //!
-//! The order of the comparisons inside a test is that of libpcap, so that the two agree on packets that end early.
+//! The order of the comparisons inside a test is that of libpcap, so that the two agree on packets that end
+//! early.
 //!
 //! # References
 //! pcap-filter(7); linux/filter.h and linux/if_packet.h for ancillary data.
@@ -39,7 +40,8 @@ pub use chain::{MAX_HEADERS_IP, MAX_HEADERS_IP6};
 pub(crate) struct Lowered {
     pub(crate) graph: Graph,
     pub(crate) values: Values,
-    /// Whether a filter that can match nothing is refused. Not behind `geneve`, `vxlan` and `protochain`, as in libpcap.
+    /// Whether a filter that can match nothing is refused. Not behind `geneve`, `vxlan` and `protochain`, as
+    /// in libpcap.
     pub(crate) refuses_contradiction: bool,
 }
 
@@ -227,8 +229,8 @@ impl Lower<'_> {
     }
 }
 
-/// How many nodes a graph may have before it is optimised. The kernel's 4096 instructions are reached far below: four bytes of
-/// text, `or 1`, can ask for 27 tests, which 3 instructions may do in the end.
+/// How many nodes a graph may have before it is optimised. The kernel's 4096 instructions are reached far
+/// below: four bytes of text, `or 1`, can ask for 27 tests, which 3 instructions may do in the end.
 const MAX_TESTS: usize = 1 << 17;
 
 /// `BPF_MEMWORDS`, linux/bpf_common.h.

@@ -1,7 +1,7 @@
 //! Names of hosts, networks, ports and protocols.
 //!
-//! The compiler asks a [`Names`] and does no I/O itself. [`Tables`] answers from the texts of /etc/services and its siblings; whoever
-//! reads the files hands their text in.
+//! The compiler asks a [`Names`] and does no I/O itself. [`Tables`] answers from the texts of /etc/services
+//! and its siblings; whoever reads the files hands their text in.
 //!
 //! # References
 //! services(5), protocols(5), networks(5), hosts(5), ethers(5); pcap-filter(7).
@@ -56,7 +56,8 @@ impl Names for NoNames {}
 
 /// Names from the texts of /etc/services, /etc/protocols, /etc/networks, /etc/hosts and /etc/ethers.
 ///
-/// Where a name is listed twice the first line counts, except that a host has the addresses of all its lines. Lines that cannot be read are skipped.
+/// Where a name is listed twice the first line counts, except that a host has the addresses of all its lines.
+/// Lines that cannot be read are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     tcp: HashMap<String, u16>,

@@ -1,13 +1,15 @@
 //! A smaller graph that decides alike.
 //!
 //! # Theory of operation
-//! Values never change while a filter runs, so a test whose outcome is implied by the tests before it can be skipped ([`thread`]). Tests of one
-//! value in a chain with one exit are brought together, so that the value is loaded once ([`group`]). Nodes that are alike are made one
-//! ([`merge`]). Each of these can make work for the others, so they take turns until nothing changes.
+//! Values never change while a filter runs, so a test whose outcome is implied by the tests before it can be
+//! skipped ([`thread`]). Tests of one value in a chain with one exit are brought together, so that the value
+//! is loaded once ([`group`]). Nodes that are alike are made one ([`merge`]). Each of these can make work for
+//! the others, so they take turns until nothing changes.
 //!
-//! A filter that can match nothing is an error of the language, and *which* contradictions are seen is too: those that libpcap's
-//! optimiser sees. So the first round knows no more than it does: the outcome of an equal test on every path here, and that a value
-//! which equals one constant equals no other. What is known beyond that is used only once the verdict stands.
+//! A filter that can match nothing is an error of the language, and *which* contradictions are seen is too:
+//! those that libpcap's optimiser sees. So the first round knows no more than it does: the outcome of an
+//! equal test on every path here, and that a value which equals one constant equals no other. What is known
+//! beyond that is used only once the verdict stands.
 
 mod dead;
 mod group;
@@ -32,7 +34,8 @@ pub(crate) enum Knowledge {
 
 /// Whether the graph can match nothing, as far as libpcap sees. Its values follow [`Rules::Reference`].
 ///
-/// libpcap decides tests before it computes with constants; what it computes then still decides the first test of the program, and only that.
+/// libpcap decides tests before it computes with constants; what it computes then still decides the first
+/// test of the program, and only that.
 pub(crate) fn is_contradiction(graph: &mut Graph, values: &Values) -> bool {
     settle(graph, values, Knowledge::Reference);
     let mut computed = Values::new(Rules::Full);

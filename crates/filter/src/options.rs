@@ -12,7 +12,8 @@ pub enum LinkType {
     Ethernet,
     /// IPv4 or IPv6 without a link header, `LINKTYPE_RAW`, 101.
     Raw,
-    /// BSD loopback, `LINKTYPE_NULL`, 0: the address family in the byte order of the machine that wrote it. Little-endian is assumed.
+    /// BSD loopback, `LINKTYPE_NULL`, 0: the address family in the byte order of the machine that wrote it.
+    /// Little-endian is assumed.
     Null,
     /// The header that Linux gives packets of the device "any", `LINKTYPE_LINUX_SLL`, 113.
     LinuxSll,
@@ -54,12 +55,14 @@ impl FromStr for LinkType {
 /// Where the packets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A packet socket of Linux: the outer VLAN tag, the interface and the direction of a packet are beside its bytes, where ancillary loads
-    /// find them (`SKF_AD_OFF` in linux/filter.h).
+    /// A packet socket of Linux: the outer VLAN tag, the interface and the direction of a packet are beside
+    /// its bytes, where ancillary loads find them (`SKF_AD_OFF` in linux/filter.h).
     Live,
-    /// A capture file: only the bytes are there. `inbound`, `outbound` and `ifindex` are refused on link types that do not store them.
+    /// A capture file: only the bytes are there. `inbound`, `outbound` and `ifindex` are refused on link
+    /// types that do not store them.
     File,
-    /// Neither is known, as for `tcpdump -y TYPE -d`: VLAN tags are looked for in the bytes, everything else where a socket has it.
+    /// Neither is known, as for `tcpdump -y TYPE -d`: VLAN tags are looked for in the bytes, everything else
+    /// where a socket has it.
     #[default]
     Unknown,
 }
@@ -75,12 +78,14 @@ pub struct Options {
     pub snaplen: u32,
     /// The netmask of the interface, for `ip broadcast`. Without one the word is refused.
     pub netmask: Option<Ipv4Addr>,
-    /// Whether to optimise. Without, the program is what the text says, word by word, and one that can match nothing is no error.
+    /// Whether to optimise. Without, the program is what the text says, word by word, and one that can match
+    /// nothing is no error.
     pub optimise: bool,
 }
 
 impl Default for Options {
-    /// Ethernet from an unknown source, 262144 bytes, netmask 0.0.0.0, optimised: what `tcpdump -y EN10MB` takes.
+    /// Ethernet from an unknown source, 262144 bytes, netmask 0.0.0.0, optimised: what `tcpdump -y EN10MB`
+    /// takes.
     fn default() -> Self {
         Self {
             link_type: LinkType::default(),

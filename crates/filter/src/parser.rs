@@ -1,13 +1,14 @@
 //! The grammar: tokens to a postfix list of tests.
 //!
 //! # Theory of operation
-//! `and` and `or` have one precedence and associate to the left; `not` binds to what follows it. An address, number or name without
-//! words of its own before it takes the *qualifier in force*: the one of the nearest term to its left in the same chain. A
-//! keyword term leaves none in force; a parenthesis leaves the one that was in force before it.
+//! `and` and `or` have one precedence and associate to the left; `not` binds to what follows it. An address,
+//! number or name without words of its own before it takes the *qualifier in force*: the one of the nearest
+//! term to its left in the same chain. A keyword term leaves none in force; a parenthesis leaves the one that
+//! was in force before it.
 //!
-//! A parenthesis after `and` or `or` may hold an expression or a list of ids (`host a and (b or c)`), and only its first element tells which.
-//! So open parentheses are kept on a stack of our own, each with what it may still be ([`Mode`]); nothing recurses, and ten thousand of
-//! them are as good as one.
+//! A parenthesis after `and` or `or` may hold an expression or a list of ids (`host a and (b or c)`), and
+//! only its first element tells which. So open parentheses are kept on a stack of our own, each with what it
+//! may still be ([`Mode`]); nothing recurses, and ten thousand of them are as good as one.
 //!
 //! # References
 //! pcap-filter(7), sections "DESCRIPTION" and "PRIMITIVES".

@@ -1,7 +1,8 @@
 //! Classic BPF: instructions, and programs of them.
 //!
 //! # References
-//! linux/bpf_common.h, linux/filter.h; McCanne and Jacobson, "The BSD Packet Filter", 1993; Documentation/networking/filter.rst.
+//! linux/bpf_common.h, linux/filter.h; McCanne and Jacobson, "The BSD Packet Filter", 1993;
+//! Documentation/networking/filter.rst.
 
 use std::fmt;
 
@@ -29,15 +30,17 @@ impl Insn {
 
 /// A filter as a program for the kernel, or for [`Program::run`](Program::run).
 ///
-/// Every program that [`compile`](crate::compile) makes passes the checks of `bpf_check_classic()` in net/core/filter.c: at most 4096
-/// instructions, jumps forward only, a return at the end, no scratch cell read that was not written.
+/// Every program that [`compile`](crate::compile) makes passes the checks of `bpf_check_classic()` in
+/// net/core/filter.c: at most 4096 instructions, jumps forward only, a return at the end, no scratch cell
+/// read that was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     insns: Vec<Insn>,
 }
 
 impl Program {
-    /// A program from anywhere, to be run or listed. It is not checked; [`run`](Self::run) ends it where it cannot go on.
+    /// A program from anywhere, to be run or listed. It is not checked; [`run`](Self::run) ends it where it
+    /// cannot go on.
     #[must_use]
     pub fn from_insns(insns: Vec<Insn>) -> Self {
         Self { insns }

@@ -1,7 +1,8 @@
 //! What a program computes: expressions over the packet, each stored once and named by a number.
 //!
-//! Two expressions with the same number always have the same value, and while a filter runs a value never changes: the packet does not, and
-//! a scratch cell is written before it is read (see [`Value::Cell`]). That is what lets the optimiser move and drop tests freely.
+//! Two expressions with the same number always have the same value, and while a filter runs a value never
+//! changes: the packet does not, and a scratch cell is written before it is read (see [`Value::Cell`]). That
+//! is what lets the optimiser move and drop tests freely.
 
 use std::collections::HashMap;
 
@@ -54,7 +55,8 @@ pub(crate) enum Value {
         base: Option<ValueId>,
         offset: u32,
     },
-    /// A scratch variable. Every path writes it before it reads it, and at most once between reads, so this is a value too.
+    /// A scratch variable. Every path writes it before it reads it, and at most once between reads, so this
+    /// is a value too.
     Cell(Cell),
     Negate(ValueId),
     Binary(Operator, ValueId, ValueId),
@@ -216,7 +218,8 @@ impl Values {
         self.simple_test(test)
     }
 
-    /// The comparison in a relation. libpcap computes the operands of a relation apart from its own tests, and later.
+    /// The comparison in a relation. libpcap computes the operands of a relation apart from its own tests,
+    /// and later.
     pub(crate) fn relate(&mut self, comparison: Comparison, left: ValueId, right: ValueId) -> Outcome {
         let test = Test { comparison, left, right };
         match (self.rules, self.as_const(left), self.as_const(right)) {
@@ -268,7 +271,8 @@ impl Values {
             }
             Value::Binary(operator, left, right) => {
                 let (left, right) = (self.substitute(left, cell, by), self.substitute(right, cell, by));
-                // Offsets are added to, never divided or shifted by: nothing can go wrong that has not before.
+                // Offsets are added to, never divided or shifted by: nothing can go wrong that has not
+                // before.
                 self.binary(operator, left, right).unwrap_or(id)
             }
             _ => id,
@@ -341,7 +345,8 @@ impl Values {
                     (None, Some(k)) => Some((left, k)),
                     _ => None,
                 };
-                // The kernel adds modulo 2^32 and libpcap's interpreter refuses to, so a sum that could wrap is left to `add`.
+                // The kernel adds modulo 2^32 and libpcap's interpreter refuses to, so a sum that could wrap
+                // is left to `add`.
                 match split.map(|(rest, k)| (rest, k.wrapping_add(offset))) {
                     Some((rest, sum)) if sum < MAX_OFFSET && self.is_small(rest) => {
                         self.simple_address(Some(rest), sum)
@@ -473,7 +478,8 @@ pub(crate) fn holds(comparison: Comparison, a: u32, b: u32) -> bool {
     }
 }
 
-/// Whether the kernel takes an absolute load from here. Where it does not, an indexed one does the same: it ends the program.
+/// Whether the kernel takes an absolute load from here. Where it does not, an indexed one does the same: it
+/// ends the program.
 fn is_absolute(offset: u32) -> bool {
     match offset.checked_sub(SKF_AD_OFF) {
         Some(field) => field % 4 == 0 && field < SKF_AD_MAX,

@@ -1,6 +1,8 @@
-//! Every filter of the corpus against libpcap, by tcpdump: who takes it, which packets match, how long the program is.
+//! Every filter of the corpus against libpcap, by tcpdump: who takes it, which packets match, how long the
+//! program is.
 //!
-//! Needs tcpdump, and for live programs the right to open a packet socket. What is missing is said; with `NSNTRACE_TEST=strict` it fails.
+//! Needs tcpdump, and for live programs the right to open a packet socket. What is missing is said; with
+//! `NSNTRACE_TEST=strict` it fails.
 #![forbid(unsafe_code)]
 
 mod common;
@@ -66,8 +68,10 @@ fn check(link_type: LinkType, source: Source) {
         frames::frames(21, 600).iter().filter_map(|frame| frames::relink(frame, link_type)).collect();
     let options = common::options(link_type, source);
     let mut ratios = Vec::new();
-    for (text, _, notes) in common::corpus() {
-        // On the loopback interface tcpdump knows a netmask; the reference has defects; other versions differ.
+    let rows = common::corpus().into_iter().map(|(text, _, notes)| (text, notes));
+    for (text, notes) in rows.chain(common::edges().map(|text| (text, ""))) {
+        // On the loopback interface tcpdump knows a netmask; the reference has defects; other versions
+        // differ.
         let differs = notes.contains("refbug")
             || (!reference.is_exact && notes.contains("ver:"))
             || (source == Source::Live && notes.contains("netmask"));

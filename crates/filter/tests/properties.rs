@@ -1,4 +1,5 @@
-//! What holds of every filter: the optimiser changes no decision, the kernel takes every program, no text does harm.
+//! What holds of every filter: the optimiser changes no decision, the kernel takes every program, no text
+//! does harm.
 #![forbid(unsafe_code)]
 
 mod common;

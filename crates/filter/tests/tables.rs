@@ -1,4 +1,5 @@
-//! Tables in the manner of libpcap's own tests: filters with their listing, filters with the packets that match, and texts that are refused.
+//! Tables in the manner of libpcap's own tests: filters with their listing, filters with the packets that
+//! match, and texts that are refused.
 #![forbid(unsafe_code)]
 
 mod common;
@@ -233,7 +234,8 @@ fn apply() {
     check_packets("byte 0 & 0x06 and arp", "arp");
     check_packets("7 % 4 + 1 = 2 and arp", "arp");
     check_packets("1 + 2 * 3 = 7 and arp", "arp");
-    // What a right operand requires is lost, and dividing by zero rejects the packet, so ARP does not match either.
+    // What a right operand requires is lost, and dividing by zero rejects the packet, so ARP does not match
+    // either.
     check_packets("10 / ip[6] = 1 or arp", "tcp6");
     // A frame that is too short to tell is rejected, also under `not`.
     check_packets("not tcp and not udp", "ah ah6 arp vlan5 mpls pppoe llc");

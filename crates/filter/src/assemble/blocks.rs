@@ -101,7 +101,8 @@ impl Blocks {
         }
     }
 
-    /// Makes one of blocks that do alike. Two tests of different values are alike once both are in the register.
+    /// Makes one of blocks that do alike. Two tests of different values are alike once both are in the
+    /// register.
     pub(super) fn merge(&mut self) {
         let mut same: HashMap<Block, Target> = HashMap::new();
         let mut instead: HashMap<u32, Target> = HashMap::new();

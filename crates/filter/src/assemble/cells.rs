@@ -1,6 +1,7 @@
 //! Cells of the machine for the slots of the program.
 //!
-//! A variable takes a cell from the block that first writes it to the one that last reads it, in topological order. Temporaries use what is left.
+//! A variable takes a cell from the block that first writes it to the one that last reads it, in topological
+//! order. Temporaries use what is left.
 
 use std::collections::HashMap;
 

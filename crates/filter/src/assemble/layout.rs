@@ -1,9 +1,10 @@
 //! An order for the blocks, and jumps that reach.
 //!
 //! # Theory of operation
-//! A conditional jump reaches 255 instructions ahead. Blocks are written from the last to the first, so that it is known how far every target is. One
-//! that is too far gets an *island* right behind the block: a jump without that limit, or, if the target is an end, that end once more.
-//! Earlier blocks use the nearest island too. Nothing falls into an island, since conditional jumps never fall through.
+//! A conditional jump reaches 255 instructions ahead. Blocks are written from the last to the first, so that
+//! it is known how far every target is. One that is too far gets an *island* right behind the block: a jump
+//! without that limit, or, if the target is an end, that end once more. Earlier blocks use the nearest island
+//! too. Nothing falls into an island, since conditional jumps never fall through.
 
 use std::collections::HashMap;
 
@@ -68,7 +69,8 @@ fn postorder(blocks: &Blocks, near: usize) -> Vec<u32> {
 struct Writer {
     /// Last instruction first.
     reversed: Vec<Insn>,
-    /// For each target the place of its first instruction in `reversed`, or of the nearest island that leads there.
+    /// For each target the place of its first instruction in `reversed`, or of the nearest island that leads
+    /// there.
     place: HashMap<Target, usize>,
     snaplen: u32,
 }

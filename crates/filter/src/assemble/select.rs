@@ -1,9 +1,10 @@
 //! Instructions for every node.
 //!
 //! # Theory of operation
-//! Nodes are taken in topological order. For each it is known which values A and X hold on *every* way there, so that what is in a register already
-//! is not computed again. A binary operation wants its left operand in A and its right one in X; which is computed first, and whether
-//! one has to wait in scratch memory, depends on what else the other needs.
+//! Nodes are taken in topological order. For each it is known which values A and X hold on *every* way there,
+//! so that what is in a register already is not computed again. A binary operation wants its left operand in
+//! A and its right one in X; which is computed first, and whether one has to wait in scratch memory, depends
+//! on what else the other needs.
 
 use std::collections::HashMap;
 

@@ -75,8 +75,8 @@ impl Lower<'_> {
         Ok(stack.pop().expect(OPERANDS))
     }
 
-    /// What the left operand requires stays, what the right one does is lost. Every version of libpcap does so, and filters rely
-    /// on it.
+    /// What the left operand requires stays, what the right one does is lost. Every version of libpcap does
+    /// so, and filters rely on it.
     fn operation(
         &mut self,
         operator: Operator,
@@ -122,7 +122,8 @@ impl Lower<'_> {
         }
     }
 
-    /// Behind the IPv4 header. For protocols that exist over both versions too: their bytes are read over IPv4 only.
+    /// Behind the IPv4 header. For protocols that exist over both versions too: their bytes are read over
+    /// IPv4 only.
     fn transport(
         &mut self,
         protocol: Protocol,

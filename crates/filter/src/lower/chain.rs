@@ -1,7 +1,8 @@
 //! `protochain`: a protocol behind extension headers.
 //!
-//! libpcap walks the headers in a loop, which no Linux kernel accepts. Here the walk is written out, for a bounded number of headers; a packet
-//! with more of them does not match. And the step over an authentication header is right, which libpcap's is not.
+//! libpcap walks the headers in a loop, which no Linux kernel accepts. Here the walk is written out, for a
+//! bounded number of headers; a packet with more of them does not match. And the step over an authentication
+//! header is right, which libpcap's is not.
 //!
 //! # References
 //! RFC 8200 section 4 (extension headers), RFC 4302 section 2.2 (the length of an authentication header).
@@ -122,5 +123,6 @@ const IPPROTO_AH: u32 = 51;
 
 /// How many authentication headers are stepped over in IPv4.
 pub const MAX_HEADERS_IP: u32 = 2;
-/// How many extension headers are stepped over in IPv6. RFC 8200 section 4.1 knows of 6 before the upper layer.
+/// How many extension headers are stepped over in IPv6. RFC 8200 section 4.1 knows of 6 before the upper
+/// layer.
 pub const MAX_HEADERS_IP6: u32 = 8;

@@ -41,8 +41,8 @@ impl Lower<'_> {
     }
 }
 
-/// The number that AREA.NODE is. What follows the second number is ignored, and neither is checked for its size: so libpcap has it up
-/// to 1.10.
+/// The number that AREA.NODE is. What follows the second number is ignored, and neither is checked for its
+/// size: so libpcap has it up to 1.10.
 pub(super) fn address(text: &str) -> u32 {
     let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let (area, node) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));

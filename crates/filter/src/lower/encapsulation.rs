@@ -1,8 +1,9 @@
 //! `vlan`, `mpls` and `pppoes`: tests that move what stands to the right of them further into the packet.
 //!
 //! # Kernel interface
-//! The kernel takes the outer VLAN tag out of a received frame before a packet socket sees it; `SKF_AD_VLAN_TAG_PRESENT` and `SKF_AD_VLAN_TAG`
-//! of linux/filter.h tell of it. Only from a socket, and only the first `vlan` of a filter, asks for them.
+//! The kernel takes the outer VLAN tag out of a received frame before a packet socket sees it;
+//! `SKF_AD_VLAN_TAG_PRESENT` and `SKF_AD_VLAN_TAG` of linux/filter.h tell of it. Only from a socket, and only
+//! the first `vlan` of a filter, asks for them.
 //!
 //! # References
 //! IEEE 802.1Q, 802.1ad; RFC 3032; RFC 2516.
@@ -45,8 +46,8 @@ impl Lower<'_> {
         piece
     }
 
-    /// The tag is beside the bytes, or else among them. Which one moves what follows, so that is kept in a variable: it is written before the
-    /// bytes are looked at, and has moved also where no tag was found.
+    /// The tag is beside the bytes, or else among them. Which one moves what follows, so that is kept in a
+    /// variable: it is written before the bytes are looked at, and has moved also where no tag was found.
     fn vlan_beside(&mut self, id: Option<u32>, span: Span) -> Result<Piece, FilterError> {
         // libpcap keeps the offsets of type and payload apart.
         self.take_register(span)?;

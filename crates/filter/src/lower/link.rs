@@ -1,7 +1,8 @@
 //! Which protocol a frame carries, by its link header.
 //!
 //! # References
-//! IEEE 802.3 clause 3.2.6 (length or type), IEEE 802.2, RFC 1042 (SNAP), RFC 1661 and the PPP numbers of IANA.
+//! IEEE 802.3 clause 3.2.6 (length or type), IEEE 802.2, RFC 1042 (SNAP), RFC 1661 and the PPP numbers of
+//! IANA.
 
 use crate::ast::Comparison;
 use crate::error::{ErrorKind, FilterError, Span};

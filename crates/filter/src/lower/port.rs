@@ -1,7 +1,8 @@
 //! `port` and `portrange`.
 //!
 //! # References
-//! RFC 791 (header length, fragment offset), RFC 8200; RFC 9293, RFC 768 and RFC 9260 begin with the ports alike.
+//! RFC 791 (header length, fragment offset), RFC 8200; RFC 9293, RFC 768 and RFC 9260 begin with the ports
+//! alike.
 
 use crate::ast::{Comparison, Direction, Operator, Protocol, Qualifier};
 use crate::error::{ErrorKind, FilterError, Span};

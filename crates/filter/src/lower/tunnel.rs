@@ -44,7 +44,8 @@ impl Lower<'_> {
         Ok(piece)
     }
 
-    /// The outer headers over either version of IP, and the variable that holds where the tunnel header begins.
+    /// The outer headers over either version of IP, and the variable that holds where the tunnel header
+    /// begins.
     fn tunnel(&mut self, tunnel: Tunnel, span: Span) -> Result<(Piece, Cell), FilterError> {
         self.refuses_contradiction = false;
         let start = self.new_cell();

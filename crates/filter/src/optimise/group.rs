@@ -1,7 +1,7 @@
 //! Bringing tests of one value together.
 //!
-//! A chain of tests with one exit, `a or b or c` or `a and b and c`, may be done in any order. In the order of the text a value is loaded
-//! whenever a test of another value came between; in groups it is loaded once.
+//! A chain of tests with one exit, `a or b or c` or `a and b and c`, may be done in any order. In the order
+//! of the text a value is loaded whenever a test of another value came between; in groups it is loaded once.
 
 use std::collections::HashMap;
 

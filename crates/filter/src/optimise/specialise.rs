@@ -1,7 +1,8 @@
 //! One copy of the program for each constant that a variable can hold.
 //!
-//! A `vlan` on a live socket leaves a variable that is 0 or 4. With it, every load behind takes an instruction more; with a copy of the rest for
-//! 0 and one for 4 there is no variable. Which is shorter depends on the rest, so both are made and the shorter one is taken.
+//! A `vlan` on a live socket leaves a variable that is 0 or 4. With it, every load behind takes an
+//! instruction more; with a copy of the rest for 0 and one for 4 there is no variable. Which is shorter
+//! depends on the rest, so both are made and the shorter one is taken.
 
 use std::collections::HashMap;
 
@@ -36,7 +37,8 @@ struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    /// Copies every node for every constant, the last one first, so that what a node leads to is there before it.
+    /// Copies every node for every constant, the last one first, so that what a node leads to is there before
+    /// it.
     fn make_all(&mut self, order: &[u32]) {
         let mut constants: Vec<u32> = vec![0];
         for &node in order {

@@ -1,9 +1,10 @@
 //! Skipping tests whose outcome is known.
 //!
 //! # Theory of operation
-//! What holds on an edge are the outcomes of all edges that *dominate* it: those that every path to it runs through. Nodes and edges together
-//! form a dominator tree; one walk over it keeps the outcomes from the root to where it is, and leads every edge past the tests that they
-//! decide. The walk handles what is below an edge before the edge itself, so that chains of skips are short.
+//! What holds on an edge are the outcomes of all edges that *dominate* it: those that every path to it runs
+//! through. Nodes and edges together form a dominator tree; one walk over it keeps the outcomes from the root
+//! to where it is, and leads every edge past the tests that they decide. The walk handles what is below an
+//! edge before the edge itself, so that chains of skips are short.
 
 use crate::ast::Comparison;
 use crate::graph::{Graph, Node, Target};
@@ -143,7 +144,8 @@ impl Tree {
         Some((edge / 2, edge % 2))
     }
 
-    /// What is right below a vertex, in topological order. Pushed on a stack, the last of them is handled first.
+    /// What is right below a vertex, in topological order. Pushed on a stack, the last of them is handled
+    /// first.
     fn children(&self, vertex: u32) -> impl Iterator<Item = u32> + use<> {
         let first = Some(self.child[vertex as usize]).filter(|child| *child != NONE);
         let next = |child: &u32| Some(self.sibling[*child as usize]).filter(|sibling| *sibling != NONE);

@@ -1,4 +1,5 @@
-//! Frames of Ethernet: every protocol that the language knows a word for, whole and cut, plain and encapsulated.
+//! Frames of Ethernet: every protocol that the language knows a word for, whole and cut, plain and
+//! encapsulated.
 
 use super::Random;
 
@@ -10,7 +11,8 @@ pub(crate) fn frames(seed: u64, count: usize) -> Vec<Vec<u8>> {
     frames
 }
 
-/// The packet behind the Ethernet header, with the header of another link type. None where it has none for it.
+/// The packet behind the Ethernet header, with the header of another link type. None where it has none for
+/// it.
 pub(crate) fn relink(frame: &[u8], link_type: nsntrace_filter::LinkType) -> Option<Vec<u8>> {
     use nsntrace_filter::LinkType;
     let ethertype = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);

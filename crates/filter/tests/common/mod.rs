@@ -81,7 +81,13 @@ pub(crate) fn corpus() -> Vec<(&'static str, bool, &'static str)> {
         .collect()
 }
 
-/// Whether the kernel would take the program: the checks of `bpf_check_classic()` and `check_load_and_stores()`, net/core/filter.c.
+/// Filters where the words of the language meet in unusual ways, valid or not.
+pub(crate) fn edges() -> impl Iterator<Item = &'static str> {
+    include_str!("../data/edges.txt").lines()
+}
+
+/// Whether the kernel would take the program: the checks of `bpf_check_classic()` and
+/// `check_load_and_stores()`, net/core/filter.c.
 pub(crate) fn kernel_takes(program: &Program) -> Result<(), String> {
     let insns = program.insns();
     let len = insns.len();
