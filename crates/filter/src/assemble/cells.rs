@@ -12,20 +12,31 @@ use super::blocks::{Blocks, Instruction, Operand, Slot};
 
 /// Replaces every slot by the number of a cell.
 pub(super) fn allocate(blocks: &mut Blocks) -> Result<(), ErrorKind> {
+    let (cells, used) = assign(intervals(blocks));
+    for instruction in blocks.by_number.values_mut().flat_map(|block| &mut block.code) {
+        let cell = match instruction.slot() {
+            None => continue,
+            Some(slot @ Slot::Variable(_)) => cells[&slot],
+            Some(Slot::Temporary(index)) => used + index,
+        };
+        if cell >= REGISTERS {
+            return Err(ErrorKind::TooManyRegisters);
+        }
+        instruction.operand = Operand::Number(cell);
+    }
+    Ok(())
+}
+
+/// A cell for every variable, and how many cells that takes.
+fn assign(mut intervals: Vec<Interval>) -> (HashMap<Slot, u32>, u32) {
+    intervals.sort_unstable_by_key(|interval| (interval.first, interval.slot));
     let mut cells: HashMap<Slot, u32> = HashMap::new();
+    let mut active: Vec<Interval> = Vec::new();
     let mut free: Vec<u32> = Vec::new();
     let mut used = 0;
-    let mut intervals = intervals(blocks);
-    intervals.sort_unstable_by_key(|interval| (interval.first, interval.slot));
-    let mut active: Vec<Interval> = Vec::new();
     for interval in intervals {
-        active.retain(|other| {
-            let over = other.last < interval.first;
-            if over {
-                free.extend(cells.get(&other.slot));
-            }
-            !over
-        });
+        let over = active.extract_if(.., |other| other.last < interval.first);
+        free.extend(over.map(|other| cells[&other.slot]));
         let cell = free.pop().unwrap_or_else(|| {
             used += 1;
             used - 1
@@ -33,21 +44,7 @@ pub(super) fn allocate(blocks: &mut Blocks) -> Result<(), ErrorKind> {
         cells.insert(interval.slot, cell);
         active.push(interval);
     }
-    let temporaries = used;
-    for block in blocks.by_number.values_mut() {
-        for instruction in &mut block.code {
-            let Some(slot) = instruction.slot() else { continue };
-            let cell = match slot {
-                Slot::Variable(_) => cells.get(&slot).copied().unwrap_or(REGISTERS),
-                Slot::Temporary(index) => temporaries + index,
-            };
-            if cell >= REGISTERS {
-                return Err(ErrorKind::TooManyRegisters);
-            }
-            instruction.operand = Operand::Number(cell);
-        }
-    }
-    Ok(())
+    (cells, used)
 }
 
 /// From where to where a variable is in use, as places in the order of blocks.

@@ -8,50 +8,52 @@ use crate::value::{Cell, ValueId, Values};
 /// Removes writes to variables that are never read. Returns whether there were any.
 pub(super) fn remove_dead_writes(graph: &mut Graph, values: &Values) -> bool {
     let mut any = false;
-    if !has_writes(graph) {
-        return any;
-    }
-    loop {
-        let order = graph.topological(0);
-        let mut read = HashSet::new();
-        for &node in &order {
-            for value in operands(graph, values, node).into_iter().flatten() {
-                values.for_each_cell(value, &mut |cell| {
-                    read.insert(cell);
-                });
-            }
-        }
-        let past: Vec<Option<Target>> = graph
-            .nodes
-            .iter()
-            .map(|node| match node {
-                Node::Set { cell, edge, .. } if !read.contains(cell) => Some(*edge),
-                _ => None,
-            })
-            .collect();
-        let skip = |mut target: Target| {
-            while let Target::Node(node) = target {
-                let Some(further) = past[node as usize] else { break };
-                target = further;
-            }
-            target
-        };
-        let mut changed = false;
-        for &node in &order {
-            for edge in graph.nodes[node as usize].edges_mut() {
-                let further = skip(*edge);
-                changed |= further != *edge;
-                *edge = further;
-            }
-        }
-        let root = skip(graph.root);
-        changed |= root != graph.root;
-        graph.root = root;
-        if !changed {
-            return any;
-        }
+    // What a dead write read may be dead without it.
+    while has_writes(graph) && skip_dead_writes(graph, values) {
         any = true;
     }
+    any
+}
+
+/// Leads every edge past writes to variables that no node reads. Returns whether any edge moved.
+fn skip_dead_writes(graph: &mut Graph, values: &Values) -> bool {
+    let order = graph.topological(0);
+    let read = read_cells(graph, values, &order);
+    let mut changed = false;
+    // From the ends upward, so that what an edge is led to needs no leading itself.
+    for &node in order.iter().rev() {
+        for side in 0..graph.nodes[node as usize].edges().len() {
+            let before = graph.nodes[node as usize].edges()[side];
+            let after = past_dead_write(graph, &read, before);
+            graph.nodes[node as usize].edges_mut()[side] = after;
+            changed |= before != after;
+        }
+    }
+    let root = past_dead_write(graph, &read, graph.root);
+    changed |= root != graph.root;
+    graph.root = root;
+    changed
+}
+
+fn past_dead_write(graph: &Graph, read: &HashSet<Cell>, target: Target) -> Target {
+    let Target::Node(node) = target else { return target };
+    match graph.nodes[node as usize] {
+        Node::Set { cell, edge, .. } if !read.contains(&cell) => edge,
+        _ => target,
+    }
+}
+
+/// The variables that any node reads.
+fn read_cells(graph: &Graph, values: &Values, order: &[u32]) -> HashSet<Cell> {
+    let mut read = HashSet::new();
+    for &node in order {
+        for value in operands(graph, values, node).into_iter().flatten() {
+            values.for_each_cell(value, &mut |cell| {
+                read.insert(cell);
+            });
+        }
+    }
+    read
 }
 
 fn has_writes(graph: &Graph) -> bool {
