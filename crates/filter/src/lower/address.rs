@@ -228,7 +228,7 @@ impl Lower<'_> {
 
     /// The addresses of a host. An address that a backslash made a name of is its own.
     fn lookup_host(&self, name: &str, span: Span) -> Result<Vec<IpAddr>, FilterError> {
-        if let Ok(address) = name.parse() {
+        if let Some(address) = numeric_host(name) {
             return Ok(vec![address]);
         }
         let addresses = self.names.host(name);
@@ -355,6 +355,32 @@ fn ipv4(text: &str, span: Span) -> Result<(u32, u32), FilterError> {
     Ok((address, bits))
 }
 
+/// The address that a name spells, in the forms of inet_aton(3) and inet_pton(3).
+fn numeric_host(name: &str) -> Option<IpAddr> {
+    if let Ok(address) = name.parse() {
+        return Some(IpAddr::V6(address));
+    }
+    let numbers: Vec<u32> = name.split('.').map(c_number).collect::<Option<_>>()?;
+    let (last, octets) = numbers.split_last()?;
+    let bits = 32_u32.checked_sub(8 * u32::try_from(octets.len()).ok()?).filter(|bits| *bits > 0)?;
+    if octets.iter().any(|octet| *octet > 255) || u64::from(*last) >= 1 << bits {
+        return None;
+    }
+    let network = octets.iter().fold(0, |network, octet| network << 8 | octet);
+    let address = network.checked_shl(bits).unwrap_or(0) | last;
+    Some(IpAddr::V4(address.into()))
+}
+
+/// A number as C writes it: decimal, octal with a leading 0, hexadecimal with 0x.
+fn c_number(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    match (hex, text.strip_prefix('0')) {
+        (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+        (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8).ok(),
+        _ => text.parse().ok(),
+    }
+}
+
 /// A mask of the first `length` bits.
 fn prefix_mask(length: u32) -> u32 {
     u32::MAX.checked_shl(32 - length).unwrap_or(0)
@@ -373,4 +399,28 @@ fn left_justified(mut number: u32) -> (u32, u32) {
 /// The four words of an IPv6 address.
 fn words(bits: u128) -> [u32; 4] {
     [96, 64, 32, 0].map(|shift| u32::try_from(bits >> shift & 0xffff_ffff).expect("masked to 32 bits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Option<&str>) {
+        assert_eq!(numeric_host(name), expected.map(|address| address.parse().unwrap()), "{name}");
+    }
+
+    #[test]
+    fn an_address_may_be_a_name() {
+        check("10.0.0.1", Some("10.0.0.1"));
+        check("127.1", Some("127.0.0.1"));
+        check("1.2.0x304", Some("1.2.3.4"));
+        check("10", Some("0.0.0.10"));
+        check("4294967295", Some("255.255.255.255"));
+        check("010.0.0.1", Some("8.0.0.1"));
+        check("::1", Some("::1"));
+        for name in ["1.2.3.256", "256.1", "1.2.3.4.5", "1..2", "", "a", "1.16777216", "4294967296", "08"] {
+            check(name, None);
+        }
+    }
 }
