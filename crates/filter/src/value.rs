@@ -417,7 +417,25 @@ impl Values {
         }
     }
 
-    fn simple_test(&mut self, mut test: Test) -> Outcome {
+    fn simple_test(&mut self, test: Test) -> Outcome {
+        let is_mirrored = self.as_const(test.left).is_some() && self.as_const(test.right).is_none();
+        if self.rules != Rules::Full || !is_mirrored {
+            return self.simple_straight_test(test);
+        }
+        // The machine compares with a constant on the right.
+        let (comparison, negated) = match test.comparison {
+            Comparison::Greater => (Comparison::GreaterOrEqual, true),
+            Comparison::GreaterOrEqual => (Comparison::Greater, true),
+            symmetric => (symmetric, false),
+        };
+        match self.simple_straight_test(Test { comparison, left: test.right, right: test.left }) {
+            Outcome::Known(outcome) => Outcome::Known(outcome != negated),
+            Outcome::Open { test, negated: turned } => Outcome::Open { test, negated: turned != negated },
+        }
+    }
+
+    /// The simplest form of a test with no constant on the left, or one on either side.
+    fn simple_straight_test(&mut self, mut test: Test) -> Outcome {
         while self.rules != Rules::Literal {
             let Some(k) = self.as_const(test.right) else { break };
             if let Some(a) = self.as_const(test.left) {

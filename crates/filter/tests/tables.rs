@@ -37,6 +37,7 @@ fn accept() {
     check("ip", &["ldh [12]", "jeq #0x800 jt 2 jf 3", "ret #262144", "ret #0"]);
     check("1 = 1", &["ret #262144"]);
     check("len > 100", &["ld #pktlen", "jgt #0x64 jt 2 jf 3", "ret #262144", "ret #0"]);
+    check("100 >= len", &["ld #pktlen", "jgt #0x64 jt 3 jf 2", "ret #262144", "ret #0"]);
     check("less 100", &["ld #pktlen", "jgt #0x64 jt 3 jf 2", "ret #262144", "ret #0"]);
     check(
         "tcp[13] & 2 != 0",
