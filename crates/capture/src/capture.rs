@@ -15,7 +15,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nsntrace_sys::{Geometry, PacketSocket, Ring};
+use nsntrace_sys::{Geometry, Insn, PacketSocket, Ring};
 
 use crate::block::{Frame, Frames};
 use crate::error::CaptureError;
@@ -71,13 +71,14 @@ pub struct IdleRing {
 }
 
 impl IdleRing {
-    /// Starts to receive from loopback and from the link `ifindex` of the namespace, up to `snaplen` bytes of a packet.
+    /// Starts to receive from loopback and from the link `ifindex` of the namespace what `filter` accepts, up to as many bytes
+    /// of a packet as it returns. [`everything`](crate::everything) is a filter.
     ///
     /// # Errors
     /// [`CaptureError::Filter`], [`CaptureError::Bind`].
-    pub fn start(self, ifindex: u32, snaplen: u32) -> Result<Capture, CaptureError> {
+    pub fn start(self, ifindex: u32, filter: &[Insn]) -> Result<Capture, CaptureError> {
         let Self { ring, socket } = self;
-        socket.lock_filter(&each_packet_once(ifindex, snaplen)).map_err(CaptureError::Filter)?;
+        socket.lock_filter(&each_packet_once(ifindex, filter)).map_err(CaptureError::Filter)?;
         socket.bind_all().map_err(CaptureError::Bind)?;
         Ok(Capture { ring, socket, next: 0, sequence: FIRST_SEQUENCE, statistics: Statistics::default() })
     }

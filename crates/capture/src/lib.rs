@@ -12,3 +12,5 @@ mod program;
 pub use block::{Direction, Frame, Frames, MAX_SNAPLEN, VlanTag};
 pub use capture::{Capture, IdleRing, Statistics, Tap, ring_geometry};
 pub use error::CaptureError;
+pub use nsntrace_sys::Insn;
+pub use program::{MAX_FILTER_INSNS, everything};

@@ -8,25 +8,34 @@
 
 use nsntrace_sys::Insn;
 
-/// Accepts up to `snaplen` bytes of every packet of the link `ifindex` and of loopback, loopback packets once.
+/// Runs `filter` on every packet of the link `ifindex` and of loopback, loopback packets once; drops all others.
 ///
 /// Links that the program makes itself are not its way out: their packets leave by `ifindex` in the end, and may not be Ethernet.
-pub(crate) fn each_packet_once(ifindex: u32, snaplen: u32) -> Vec<Insn> {
-    vec![
+pub(crate) fn each_packet_once(ifindex: u32, filter: &[Insn]) -> Vec<Insn> {
+    let prefix: [Insn; PREFIX_INSNS] = [
         insn(LD_W_ABS, 0, 0, SKF_AD_IFINDEX),
-        insn(JEQ_K, 3, 0, ifindex), // to the accepting end
-        insn(JEQ_K, 0, 3, LOOPBACK_IFINDEX),
+        insn(JEQ_K, 4, 0, ifindex), // to the filter
+        insn(JEQ_K, 0, 2, LOOPBACK_IFINDEX),
         insn(LD_W_ABS, 0, 0, SKF_AD_PKTTYPE),
-        insn(JEQ_K, 0, 1, PACKET_OUTGOING),
-        insn(RET_K, 0, 0, snaplen),
+        insn(JEQ_K, 1, 0, PACKET_OUTGOING), // to the filter
         insn(RET_K, 0, 0, 0),
-    ]
+    ];
+    prefix.iter().chain(filter).copied().collect()
+}
+
+/// A filter that keeps up to `snaplen` bytes of every packet.
+pub fn everything(snaplen: u32) -> Vec<Insn> {
+    vec![insn(RET_K, 0, 0, snaplen)]
 }
 
 fn insn(code: u16, jt: u8, jf: u8, k: u32) -> Insn {
     Insn { code, jt, jf, k }
 }
 
+/// What stands before every filter.
+const PREFIX_INSNS: usize = 6;
+/// The longest filter that fits into the kernel's 4096 (`BPF_MAXINSNS`).
+pub const MAX_FILTER_INSNS: usize = 4096 - PREFIX_INSNS;
 /// `BPF_LD | BPF_W | BPF_ABS`.
 const LD_W_ABS: u16 = 0x20;
 /// `BPF_JMP | BPF_JEQ | BPF_K`.

@@ -1,3 +1,5 @@
+//! The pcap-filter language, compiled to classic BPF in pure Rust.
+//!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 

@@ -11,6 +11,8 @@ use crate::status;
 pub(crate) struct Failure {
     /// What failed and why, without a full stop.
     pub(crate) message: String,
+    /// The lines that show where in what was typed.
+    pub(crate) excerpt: Option<String>,
     /// What the user can do about it.
     pub(crate) hint: Option<String>,
     /// Our exit status.
@@ -20,7 +22,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure in words of our own.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, status: status::FAILED }
+        Self { message: message.into(), excerpt: None, hint: None, status: status::FAILED }
     }
 
     /// A failure with an error, and all its sources, behind it.
@@ -31,6 +33,11 @@ impl Failure {
     /// Adds what the user can do about it.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Shows the place in what was typed. To be printed as it is.
+    pub(crate) fn excerpt(self, excerpt: impl Into<String>) -> Self {
+        Self { excerpt: Some(excerpt.into()), ..self }
     }
 
     /// Sets the exit status.

@@ -14,6 +14,8 @@ use crate::failure::Failure;
 pub(crate) enum Request {
     /// Trace a program.
     Trace(Options),
+    /// Print the program that a filter is compiled to.
+    DumpFilter(Options, String),
     /// Print the help text.
     Help,
     /// Print name and version.
@@ -22,6 +24,7 @@ pub(crate) enum Request {
 
 /// A trace as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each switch that can be typed")]
 pub(crate) struct Options {
     pub(crate) outfile: PathBuf,
     pub(crate) device: Option<String>,
@@ -30,6 +33,10 @@ pub(crate) struct Options {
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
+    /// The form of `--dump-filter`, empty where none was typed.
+    pub(crate) dump_filter: Option<String>,
+    pub(crate) linktype: Option<String>,
+    pub(crate) live: bool,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
 }
@@ -44,6 +51,9 @@ impl Default for Options {
             use_public_dns: false,
             wait_all: false,
             quiet: false,
+            dump_filter: None,
+            linktype: None,
+            live: false,
             program: OsString::new(),
             arguments: Vec::new(),
         }
@@ -64,6 +74,8 @@ pub(crate) enum Effect {
     Switch(fn(&mut Options)),
     /// Takes a value, shown in the help under this name.
     Value(&'static str, fn(&mut Options, OsString) -> Result<(), lexopt::Error>),
+    /// Takes a value if one is typed behind `=`.
+    OptionalValue(&'static str, fn(&mut Options, Option<OsString>) -> Result<(), lexopt::Error>),
     /// Asks for something else than a trace.
     Instead(fn() -> Request),
 }
@@ -95,7 +107,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.filter = Some(text(filter)?);
             Ok(())
         }),
-        help: "record only packets that match EXPR (not supported yet)",
+        help: "record only packets that match EXPR, in the language of pcap-filter(7)",
     },
     Flag {
         short: Some('u'),
@@ -123,6 +135,30 @@ pub(crate) const FLAGS: &[Flag] = &[
         long: "quiet",
         effect: Effect::Switch(|options| options.quiet = true),
         help: "say nothing but errors",
+    },
+    Flag {
+        short: None,
+        long: "dump-filter",
+        effect: Effect::OptionalValue("FORM", |options, form| {
+            options.dump_filter = Some(form.map_or(Ok(String::new()), text)?);
+            Ok(())
+        }),
+        help: "print what -f is compiled to, as asm, c or dec [asm], and do nothing else",
+    },
+    Flag {
+        short: None,
+        long: "linktype",
+        effect: Effect::Value("TYPE", |options, linktype| {
+            options.linktype = Some(text(linktype)?);
+            Ok(())
+        }),
+        help: "with --dump-filter: EN10MB, RAW, NULL, LINUX_SLL or LINUX_SLL2 [EN10MB]",
+    },
+    Flag {
+        short: None,
+        long: "live",
+        effect: Effect::Switch(|options| options.live = true),
+        help: "with --dump-filter: for a packet socket, as in a trace, not for a file",
     },
     Flag {
         short: Some('h'),
@@ -156,16 +192,31 @@ fn read(parser: &mut lexopt::Parser) -> Result<Request, lexopt::Error> {
         if let Arg::Value(program) = argument {
             options.program = program;
             options.arguments = parser.raw_args()?.collect();
-            return Ok(Request::Trace(options));
+            return request(options);
         }
         let flag = flag_of(&argument).ok_or_else(|| argument.unexpected())?;
         match &flag.effect {
             Effect::Switch(switch_on) => switch_on(&mut options),
             Effect::Value(_, set) => set(&mut options, parser.value()?)?,
+            Effect::OptionalValue(_, set) => set(&mut options, parser.optional_value())?,
             Effect::Instead(request) => return Ok(request()),
         }
     }
-    Err("no program to trace".into())
+    request(options)
+}
+
+/// What a whole command line asks for.
+fn request(options: Options) -> Result<Request, lexopt::Error> {
+    if let Some(form) = options.dump_filter.clone() {
+        return Ok(Request::DumpFilter(options, form));
+    }
+    if options.live || options.linktype.is_some() {
+        return Err("--live and --linktype are for --dump-filter".into());
+    }
+    if options.program.is_empty() && options.arguments.is_empty() {
+        return Err("no program to trace".into());
+    }
+    Ok(Request::Trace(options))
 }
 
 fn flag_of(argument: &Arg<'_>) -> Option<&'static Flag> {
@@ -241,6 +292,19 @@ mod tests {
     fn help_and_version_need_no_program() {
         assert_eq!(parse(["-h"]).unwrap(), Request::Help);
         assert_eq!(parse(["-q", "--version", "--nonsense"]).unwrap(), Request::Version);
+    }
+
+    #[test]
+    fn a_filter_can_be_dumped_without_a_program() {
+        let (options, form) = match parse(["--dump-filter=c", "--live", "--linktype", "RAW", "-f", "tcp"]) {
+            Ok(Request::DumpFilter(options, form)) => (options, form),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((form.as_str(), options.live, options.linktype.as_deref()), ("c", true, Some("RAW")));
+        assert!(
+            matches!(parse(["-f", "tcp", "--dump-filter"]), Ok(Request::DumpFilter(_, form)) if form.is_empty())
+        );
+        refused("--live true", "--dump-filter");
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn spelling(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".into(), |short| format!("-{short}, "));
     let value = match flag.effect {
         Effect::Value(name, _) => format!(" {name}"),
+        Effect::OptionalValue(name, _) => format!("[={name}]"),
         _ => String::new(),
     };
     format!("{short}--{}{value}", flag.long)

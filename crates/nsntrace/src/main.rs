@@ -5,6 +5,7 @@
 
 mod events;
 mod failure;
+mod filter;
 mod flags;
 mod front;
 mod help;
@@ -44,6 +45,7 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
     let options = match flags::parse(env::args_os().skip(1))? {
         Request::Help => return print(&help::text()),
         Request::Version => return print(help::VERSION),
+        Request::DumpFilter(options, form) => return print(&filter::dump(&options, &form)?),
         Request::Trace(options) => options,
     };
     // Before signals are blocked: opening a FIFO waits for its reader, and ^C must end that.

@@ -40,7 +40,7 @@ impl Messages {
         }
         match &outcome.output_error {
             Some(error) => {
-                complain(error, None);
+                failure(&Failure::new(error.as_str()));
                 write_stderr(&format!("{} packets were captured but not written.\n", outcome.unwritten));
             }
             // A reader that has seen enough is no failure.
@@ -73,12 +73,14 @@ impl Messages {
 
 /// Says why nsntrace itself failed.
 pub(crate) fn failure(failure: &Failure) {
-    complain(&failure.message, failure.hint.as_deref());
-}
-
-fn complain(message: &str, hint: Option<&str>) {
-    let hint = hint.map_or_else(String::new, |hint| format!("hint: {}\n", printable(hint)));
-    write_stderr(&format!("nsntrace: {}\n{hint}", printable(message)));
+    let excerpt = failure.excerpt.as_ref().map(|excerpt| format!("{}\n", excerpt.trim_end_matches('\n')));
+    let hint = failure.hint.as_ref().map(|hint| format!("hint: {}\n", printable(hint)));
+    let message = printable(&failure.message);
+    write_stderr(&format!(
+        "nsntrace: {message}\n{}{}",
+        excerpt.unwrap_or_default(),
+        hint.unwrap_or_default()
+    ));
 }
 
 /// Text that may hold what the user typed, on one line and without a terminal's commands.

@@ -1,8 +1,10 @@
 //! What was typed, checked against this machine. Nothing has been touched when a plan is refused.
 
+use nsntrace_capture::Insn;
 use nsntrace_link::{IfName, Link, RouteSocket};
 
 use crate::failure::Failure;
+use crate::filter;
 use crate::flags::Options;
 use crate::nameservice::NameService;
 use crate::outfile::Outfile;
@@ -13,6 +15,8 @@ use crate::user::Identity;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) options: Options,
+    /// What the packet socket is to run.
+    pub(crate) filter: Vec<Insn>,
     pub(crate) user: Option<Identity>,
     pub(crate) name_service: NameService,
     /// The link of `--device`.
@@ -23,29 +27,18 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks everything that can be wrong in what was typed. The output comes last, since opening it may make a file.
     pub(crate) fn make(options: Options) -> Result<Self, Failure> {
-        refuse_filter(&options)?;
+        let filter = filter::for_trace(&options)?;
         program::check(&options.program)?;
         let user = options.user.as_deref().map(Identity::find).transpose()?;
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
         let outfile = Outfile::open(&options.outfile)?;
-        Ok(Self { options, user, name_service, device, outfile })
+        Ok(Self { options, filter, user, name_service, device, outfile })
     }
 
     /// Takes back the output file of a trace that did not come about.
     pub(crate) fn discard_outfile(&self) {
         self.outfile.discard(&self.options.outfile);
-    }
-}
-
-/// A filter that is not applied would be a lie.
-fn refuse_filter(options: &Options) -> Result<(), Failure> {
-    match &options.filter {
-        None => Ok(()),
-        Some(filter) => Err(Failure::new(format!(
-            "cannot apply the filter '{filter}': capture filters are not supported yet"
-        ))
-        .hint("record everything, then filter the file: tcpdump -r nsntrace.pcap 'tcp port 80'")),
     }
 }
 

@@ -171,6 +171,7 @@ impl Report {
             ["note", text] => Some(Self::Note(text.into())),
             ["failed", status, message, hint] => Some(Self::Failed(Failure {
                 message: message.into(),
+                excerpt: None,
                 hint: some(hint),
                 status: status.parse().ok()?,
             })),

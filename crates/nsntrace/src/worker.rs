@@ -140,7 +140,7 @@ fn set_up<'a>(
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;
-    let recorder = Recorder::start(ring?, network.peer_ifindex(), &plan.outfile)?;
+    let recorder = Recorder::start(ring?, network.peer_ifindex(), plan)?;
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nsntrace",
         &[
             "nsntrace-capture",
+            "nsntrace-filter",
             "nsntrace-lease",
             "nsntrace-link",
             "nsntrace-nat",
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nsntrace-capture", &["nsntrace-sys"]),
+    ("nsntrace-filter", &[]),
     ("nsntrace-lease", &["nsntrace-sys"]),
     ("nsntrace-link", &["nsntrace-netlink", "nsntrace-sys"]),
     ("nsntrace-nat", &["nsntrace-netlink", "nsntrace-sys"]),
@@ -38,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What any test may use besides.
-const FOR_TESTS: &str = "nsntrace-testkit";
+const FOR_TESTS: &[&str] = &["nsntrace-sys", "nsntrace-testkit"];
 
 /// Packages that compile or bind C, or wrap a C library.
 const C_TOOLS: &[&str] = &["bindgen", "cc", "cmake", "nftnl", "pkg-config", "rustables"];
@@ -62,7 +64,9 @@ fn check_arrows(workspace: &Workspace, package: &Package) -> Vec<Finding> {
     let is_ours = |name: &str| workspace.members.iter().any(|member| member.name == name);
     let wrong = package.dependencies.iter().filter(|dependency| {
         let is_allowed = allowed.contains(&dependency.name.as_str());
-        is_ours(&dependency.name) && !is_allowed && !(dependency.is_dev && dependency.name == FOR_TESTS)
+        is_ours(&dependency.name)
+            && !is_allowed
+            && !(dependency.is_dev && FOR_TESTS.contains(&dependency.name.as_str()))
     });
     wrong
         .map(|dependency| Finding {

@@ -12,13 +12,14 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::SystemTime;
 
-use nsntrace_capture::{Capture, Frame, IdleRing, MAX_SNAPLEN};
+use nsntrace_capture::{Capture, Frame, IdleRing};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{Direction, Interface, OutputFile, Packet, Section, Statistics, Writer};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::failure::{Failure, chain};
-use crate::outfile::Outfile;
+use crate::filter::snaplen;
+use crate::plan::Plan;
 use crate::protocol::Outcome;
 
 /// The running thread.
@@ -30,16 +31,16 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Starts to receive and to write. When this returns, no packet is missed any more.
-    pub(crate) fn start(ring: IdleRing, uplink: IfIndex, outfile: &Outfile) -> Result<Self, Failure> {
+    pub(crate) fn start(ring: IdleRing, uplink: IfIndex, plan: &Plan) -> Result<Self, Failure> {
         let cannot_write = |error| Failure::of("cannot write the capture", &error);
-        let file = outfile.take().map_err(cannot_write)?;
+        let file = plan.outfile.take().map_err(cannot_write)?;
         let output = OutputFile::new(file).map_err(cannot_write)?;
-        let writer = new_writer(output, outfile)?;
+        let writer = new_writer(output, plan)?;
         let event = || {
             eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
         };
         let (stop, done) = (event()?, event()?);
-        let capture = ring.start(uplink.get(), snaplen())?;
+        let capture = ring.start(uplink.get(), &plan.filter)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
         let (sender, outcome) = mpsc::channel();
         let record = move || {
@@ -75,7 +76,7 @@ impl Recorder {
 
 fn new_writer(
     output: OutputFile,
-    outfile: &Outfile,
+    plan: &Plan,
 ) -> Result<Writer<OutputFile>, nsntrace_pcapwriter::WriterError> {
     let uname = rustix::system::uname();
     let os = format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy());
@@ -84,14 +85,14 @@ fn new_writer(
         application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
         hardware: uname.machine().to_str().ok(),
         comment: Some(COMMENT),
-        filter: None,
+        filter: plan.options.filter.as_deref(),
         snaplen: snaplen(),
         interfaces: &[
             Interface { name: "eth0", description: "the traced program's way out" },
             Interface { name: "lo", description: "the traced program's loopback" },
         ],
     };
-    Writer::new(output, outfile.format, &section)
+    Writer::new(output, plan.outfile.format, &section)
 }
 
 /// The thread's life.
@@ -167,10 +168,6 @@ fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
 fn raise(event: &OwnedFd) {
     // The counter of an eventfd takes 2^64 - 2 of these.
     let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
-}
-
-fn snaplen() -> u32 {
-    u32::try_from(MAX_SNAPLEN).expect("it is 262144")
 }
 
 /// Said once in a pcapng file, so that nobody wonders at "bad checksum".
