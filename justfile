@@ -9,6 +9,9 @@ bench:
 dist:
     cargo xtask dist
 
+fuzz:
+    cargo xtask fuzz
+
 tidy:
     cargo xtask tidy
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod dist;
+mod fuzz;
 mod process;
 mod test;
 mod tidy;
@@ -32,6 +33,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => return test::run(),
         ["tidy"] => tidy::run()?,
         ["dist"] => drop(dist::run()?),
+        ["fuzz", rest @ ..] => fuzz::run_words(rest)?,
         ["bench", rest @ ..] => bench::run(rest)?,
         _ => return Err(USAGE.into()),
     }
@@ -42,4 +44,5 @@ const USAGE: &str = "usage: cargo xtask TASK
   test                    everything that must hold, from formatting to the static binary; needs root
   tidy                    the rules of the house that clippy does not know
   dist                    static binaries, in target/dist
+  fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
   bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root";

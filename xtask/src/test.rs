@@ -7,19 +7,21 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::process::{self, Result};
 use crate::workspace::{PRODUCT, Workspace};
-use crate::{dist, tidy, tools};
+use crate::{dist, fuzz, tidy, tools};
 
 /// Runs every check and every test, whatever fails before, and closes with `N passed, N failed`.
 ///
 /// A step that fails without a failing test of its own, such as a compiler error, counts as one failure.
 pub(crate) fn run() -> Result<ExitCode> {
     tools::check()?;
+    fuzz::check()?;
     let workspace = Workspace::load()?;
     let mut tally = Tally::default();
     check(&workspace, &mut tally);
     test_debug(&workspace, &mut tally);
     test_oracles(&workspace, &mut tally);
     test_static(&workspace, &mut tally);
+    tally.step("fuzz", || fuzz::run(fuzz::DEFAULT_SECONDS));
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,6 +9,7 @@ use crate::process::Result;
 /// A file that a test needs, and the Debian package that has it. A name without a slash is a program.
 const NEEDED: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("c++", "g++"),
     ("capinfos", "wireshark-common"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),

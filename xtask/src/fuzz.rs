@@ -1,0 +1,183 @@
+//! `fuzz`: the targets in fuzz/, from what the tests of the crates know to what nobody thought of.
+//!
+//! # References
+//! fuzz/README.md; <https://llvm.org/docs/LibFuzzer.html>.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{self, Result};
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// How long `cargo xtask test` fuzzes, and `cargo xtask fuzz` unless told otherwise.
+pub(crate) const DEFAULT_SECONDS: u32 = 30;
+
+/// `fuzz [SECONDS]`.
+pub(crate) fn run_words(words: &[&str]) -> Result {
+    match words {
+        [] => run(DEFAULT_SECONDS),
+        [seconds] => run(parse_seconds(seconds)?),
+        _ => Err("usage: cargo xtask fuzz [SECONDS]".into()),
+    }
+}
+
+/// Builds the target and feeds it for so long. What it found interesting is kept in the target folder for the
+/// next run.
+///
+/// # Errors
+/// An input broke a promise; libFuzzer has printed which, and where it was written. Or something is missing.
+pub(crate) fn run(seconds: u32) -> Result {
+    check()?;
+    let workspace = Workspace::load()?;
+    let folder = workspace.target.join("fuzz");
+    let files = Files::in_folder(&folder);
+    prepare(&workspace.root, &files)?;
+    process::run(&mut fuzz(&workspace.root, &folder, &files, seconds))
+}
+
+/// # Errors
+/// Names what is missing, and how to get it.
+pub(crate) fn check() -> Result {
+    let cargo_fuzz = process::output(&mut process::cargo(Path::new("/"), ["fuzz", "--version"]));
+    if cargo_fuzz.is_err() {
+        let hint = format!("cargo install cargo-fuzz --locked --version {CARGO_FUZZ}");
+        return Err(format!("fuzzing needs cargo-fuzz\nhint: {hint}").into());
+    }
+    if tools::find("c++").is_none() {
+        return Err("libFuzzer is C++, and there is no compiler for it\nhint: apt-get install g++".into());
+    }
+    Ok(())
+}
+
+fn parse_seconds(text: &str) -> Result<u32> {
+    // To libFuzzer, 0 is for ever.
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    Ok(seconds.ok_or_else(|| format!("`{text}` is not a number of seconds"))?)
+}
+
+/// What libFuzzer reads besides the target.
+struct Files {
+    /// Where it adds what it finds.
+    corpus: PathBuf,
+    seeds: PathBuf,
+    dictionary: PathBuf,
+}
+
+impl Files {
+    fn in_folder(folder: &Path) -> Self {
+        let inside = |name: &str| folder.join(name).join(TARGET);
+        Self { corpus: inside("corpus"), seeds: inside("seeds"), dictionary: inside("dictionary") }
+    }
+}
+
+/// Writes the seeds, each filter of the tests with one of the frames, and the dictionary of their words.
+fn prepare(root: &Path, files: &Files) -> Result {
+    let filters = filters(root)?;
+    let _ = fs::remove_dir_all(&files.seeds);
+    for folder in [Some(files.corpus.as_path()), Some(&files.seeds), files.dictionary.parent()] {
+        fs::create_dir_all(folder.expect("it was made of a folder and a name"))?;
+    }
+    for ((index, filter), frame) in filters.iter().enumerate().zip(FRAMES.iter().cycle()) {
+        fs::write(files.seeds.join(index.to_string()), seed(filter, frame))?;
+    }
+    fs::write(&files.dictionary, dictionary(&filters))?;
+    Ok(())
+}
+
+/// The filters that the tests of the crate know, the invalid ones too.
+fn filters(root: &Path) -> Result<Vec<String>> {
+    let mut filters = Vec::new();
+    for name in ["corpus.tsv", "edges.txt"] {
+        let path = root.join("crates/filter/tests/data").join(name);
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        filters.extend(lines.filter_map(|line| line.split('\t').next()).map(str::to_owned));
+    }
+    Ok(filters)
+}
+
+/// An input as fuzz/fuzz_targets/filter_text.rs describes it.
+fn seed(filter: &str, frame: &[u8]) -> Vec<u8> {
+    [filter.as_bytes(), &[0xff], frame].concat()
+}
+
+/// Lines of `"word"`. A word with a byte that would need quoting is left out.
+fn dictionary(filters: &[String]) -> String {
+    let words: BTreeSet<&str> = filters.iter().flat_map(|filter| filter.split_whitespace()).collect();
+    let is_plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+    words.into_iter().filter(is_plain).flat_map(|word| ["\"", word, "\"\n"]).collect()
+}
+
+fn fuzz(root: &Path, folder: &Path, files: &Files, seconds: u32) -> Command {
+    // No sanitizer, so that the pinned Rust does: fuzz/README.md says what that costs.
+    let mut cargo = process::cargo(root, ["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
+    cargo.arg("--target-dir").arg(folder).arg(TARGET).args([&files.corpus, &files.seeds]).arg("--");
+    cargo.arg(format!("-max_total_time={seconds}")).arg(format!("-dict={}", files.dictionary.display()));
+    cargo.args(LIMITS);
+    cargo
+}
+
+const TARGET: &str = "filter_text";
+/// The version that .ci/run installs.
+const CARGO_FUZZ: &str = "0.13.2";
+/// Bytes of an input, seconds and MiB that one may take; and a few numbers at the end instead of a line per new path.
+const LIMITS: [&str; 5] =
+    ["-max_len=65536", "-timeout=20", "-rss_limit_mb=1024", "-verbosity=0", "-print_final_stats=1"];
+
+/// Ethernet frames: IPv4 with TCP, with a fragment of UDP, IPv6 with an extension header and UDP, ARP, a VLAN tag.
+const FRAMES: [&[u8]; 5] = [
+    b"\0\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\x08\0E\0\0\x28\0\x01\0\0\x40\x06\0\0\x0a\0\0\x01\x0a\0\0\x02\
+      \x04\xd2\0\x50\0\0\0\0\0\0\0\0\x50\x02\0\0\0\0\0\0",
+    b"\x01\0\x5e\0\0\x01\x66\x77\x88\x99\xaa\xbb\x08\0E\0\0\x24\0\x01\x20\x01\x40\x11\0\0\xc0\xa8\x01\x01\xe0\0\0\x01\
+      \0\x35\0\x35\0\x10\0\0\0\0\0\0\0\0\0\0",
+    b"\x33\x33\0\0\0\x01\x66\x77\x88\x99\xaa\xbb\x86\xdd\x60\0\0\0\0\x10\0\x40\
+      \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x02\
+      \x11\0\0\0\0\0\0\0\0\x35\0\x35\0\x08\0\0",
+    b"\xff\xff\xff\xff\xff\xff\0\x11\x22\x33\x44\x55\x08\x06\0\x01\x08\0\x06\x04\0\x01\
+      \0\x11\x22\x33\x44\x55\x0a\0\0\x01\0\0\0\0\0\0\x0a\0\0\x02",
+    b"\0\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\x81\0\0\x64\x08\0E\0\0\x1c\0\x01\0\0\x40\x11\0\0\
+      \x0a\0\0\x01\x0a\0\0\x02\0\x50\0\x50\0\x08\0\0",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace")
+    }
+
+    #[test]
+    fn seconds_are_a_positive_number() {
+        assert_eq!(parse_seconds("3600").unwrap(), 3600);
+        for bad in ["0", "-1", "x", "", "1.5"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+        assert!(run_words(&["1", "2"]).is_err());
+    }
+
+    #[test]
+    fn every_filter_of_the_tests_is_a_seed() {
+        let filters = filters(root()).unwrap();
+        assert!(filters.len() > 900, "{}", filters.len());
+        assert!(filters.iter().any(|filter| filter == "host 10.0.0.1"));
+        assert_eq!(seed("ip", &[1, 2]), b"ip\xff\x01\x02");
+    }
+
+    #[test]
+    fn a_dictionary_has_each_plain_word_once() {
+        let filters = ["tcp or udp", "udp or \\tcp", "say \"x\" é"].map(str::to_owned);
+        assert_eq!(dictionary(&filters), "\"or\"\n\"say\"\n\"tcp\"\n\"udp\"\n");
+    }
+
+    #[test]
+    fn ci_installs_the_version_that_we_name() {
+        let script = fs::read_to_string(root().join(".ci/run")).unwrap();
+        let line = format!("cargo install cargo-fuzz --locked --version {CARGO_FUZZ}\n");
+        assert!(script.contains(&line));
+    }
+}
