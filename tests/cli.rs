@@ -144,13 +144,6 @@ fn smoke_bad_command_lines_are_refused() {
 }
 
 #[test]
-fn smoke_a_filter_is_refused_rather_than_ignored() {
-    let lab = Lab::new(&Plan::default());
-    refused(&lab, &["-f", "tcp", "true"], &["'tcp'", "not supported"]);
-    refused(&lab, &["--filter=port 80", "true"], &["not supported"]);
-}
-
-#[test]
 fn files_that_cannot_be_written_are_told_before_anything_is_touched() {
     let lab = Lab::new(&Plan::default());
     refused(

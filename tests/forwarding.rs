@@ -286,3 +286,55 @@ fn a_trace_within_a_trace() {
     assert_eq!((inner.count("http"), report.file.count("http")), (2, 2));
     before.assert_same(&lab.host);
 }
+
+/// Starts a trace that asks twice, and lets `change` happen in between.
+#[track_caller]
+fn asks_before_and_after(lab: &Lab, url: &str, change: &str) -> String {
+    let script = format!(
+        "curl -s --max-time 5 {url}; touch first; until test -e changed; do sleep 0.02; done; curl -s --max-time 5 {url}"
+    );
+    let process = lab.start(&["-o", "trace.pcap", "sh", "-c", &script]);
+    let first = lab.dir.join("first");
+    until("the first answer came", Duration::from_secs(20), || first.exists().then_some(()));
+    lab.host.sh(change);
+    // Whoever follows the change does so within this time; nothing can be seen that says so.
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(lab.dir.join("changed"), "").expect("our directory");
+    Report::new(process.wait().succeeded(), &lab.dir.join("trace.pcap")).stdout()
+}
+
+#[test]
+fn switching_a_router_off_does_not_cut_the_program_off() {
+    let lab = Lab::new(&Plan { ip_forward: true, ipv6_forwarding: true, ..Plan::default() });
+    let answers =
+        asks_before_and_after(&lab, "http://198.51.100.2/whoami", "echo 0 > /proc/sys/net/ipv4/ip_forward");
+    assert_eq!(answers, format!("{HOST4}\n{HOST4}\n"));
+    let lab = Lab::new(&Plan { ip_forward: true, ipv6_forwarding: true, ..Plan::default() });
+    let off = "echo 0 > /proc/sys/net/ipv6/conf/all/forwarding";
+    let answers = asks_before_and_after(&lab, "http://[2001:db8:1::2]/whoami", off);
+    assert_eq!(answers, format!("{HOST6}\n{HOST6}\n"));
+}
+
+#[test]
+fn somebody_who_makes_the_host_a_router_meanwhile_keeps_it_one() {
+    let lab = Lab::new(&Plan::default());
+    let on = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+    let answers = asks_before_and_after(&lab, "http://198.51.100.2/whoami", on);
+    assert_eq!(answers, format!("{HOST4}\n{HOST4}\n"));
+    let read = |key: &str| lab.host.read(&format!("/proc/sys/net/{key}"));
+    until("the flag of IPv6 is given back", Duration::from_secs(2), || {
+        (read("ipv6/conf/up0/force_forwarding") == "0\n").then_some(())
+    });
+    assert_eq!(read("ipv4/conf/up0/forwarding"), "1\n");
+}
+
+#[test]
+fn a_gateway_on_the_link_by_decree() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    lab.wan.sh("ip addr add 172.31.1.1/32 dev wan1; ip addr add 198.18.5.5/32 dev wan1");
+    lab.host.sh("ip route add 198.18.5.5 via 172.31.1.1 dev up1 onlink; ip route add blackhole 198.18.5.6");
+    let report = lab.trace_with(&["-d", "up1"], &["ping", "-q", "-c1", "-W5", "198.18.5.5"]);
+    assert_eq!(report.file.count("icmp.type == 0"), 1);
+    let refused = lab.start(&["-d", "up1", "-o", "trace.pcap", "ping", "-q", "-c1", "-W1", "198.18.5.6"]);
+    refused.wait().ended_with(1);
+}

@@ -231,6 +231,21 @@ fn sigkill_of_worker_is_told_and_leaves_nothing() {
 }
 
 #[test]
+fn sigkill_of_worker_is_healed_by_front() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let before = Residue::of(&lab.host);
+    for options in [&[][..], &["-d", "up1"]] {
+        let process = lab.start(&[&["-o", "trace.pcap"], options, &["sleep", "1"]].concat());
+        let worker = until("there is a worker", Duration::from_secs(10), || {
+            program_of(process.pid()).and_then(|_| worker_of(process.pid()))
+        });
+        worker.signal(9);
+        process.wait_for(Duration::from_secs(10)).ended_with(125);
+        before.assert_same(&lab.host);
+    }
+}
+
+#[test]
 fn sigkill_of_both_is_healed_by_the_next_run() {
     let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
     let before = Residue::of(&lab.host);
