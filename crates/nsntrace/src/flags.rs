@@ -134,7 +134,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         short: Some('q'),
         long: "quiet",
         effect: Effect::Switch(|options| options.quiet = true),
-        help: "say nothing but errors",
+        help: "say nothing but errors and losses",
     },
     Flag {
         short: None,
