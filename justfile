@@ -5,6 +5,7 @@ test:
 
 bench:
     cargo xtask bench start
+    cargo xtask bench filter
 
 dist:
     cargo xtask dist

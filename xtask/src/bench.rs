@@ -1,22 +1,33 @@
 //! `bench`: how long things take, beside others that do the same, in the same minute on the same machine.
 
 mod contenders;
+mod filter;
 mod lab;
+mod rounds;
 mod sample;
 mod start;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::process::Result;
+use crate::process::{self, Result};
+use crate::workspace::{PRODUCT, Workspace};
 
-/// `bench start [--runs N]`; `bench inside` is the same again in the namespaces that were made for it.
+/// `bench start [--runs N]` and `bench filter [--runs N]`; `bench inside` is the first again in the namespaces that were made for it.
 pub(crate) fn run(words: &[&str]) -> Result {
     match words {
         ["start"] => start::run(DEFAULT_RUNS),
         ["start", "--runs", count] => start::run(runs(count)?),
+        ["filter"] => filter::run(DEFAULT_RUNS),
+        ["filter", "--runs", count] => filter::run(runs(count)?),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter [--runs N]".into()),
     }
+}
+
+/// Builds what users get, and says where it is.
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    process::run(&mut process::cargo(&workspace.root, ["build", "--release", "--package", PRODUCT]))?;
+    Ok(workspace.target.join("release").join(PRODUCT))
 }
 
 fn runs(text: &str) -> Result<usize> {

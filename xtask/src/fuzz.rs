@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::process::{self, Result};
 use crate::tools;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 
 /// How long `cargo xtask test` fuzzes, and `cargo xtask fuzz` unless told otherwise.
 pub(crate) const DEFAULT_SECONDS: u32 = 30;
@@ -91,9 +91,7 @@ fn prepare(root: &Path, files: &Files) -> Result {
 fn filters(root: &Path) -> Result<Vec<String>> {
     let mut filters = Vec::new();
     for name in ["corpus.tsv", "edges.txt"] {
-        let path = root.join("crates/filter/tests/data").join(name);
-        let text =
-            fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = workspace::read(root, &format!("crates/filter/tests/data/{name}"))?;
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         filters.extend(lines.filter_map(|line| line.split('\t').next()).map(str::to_owned));
     }

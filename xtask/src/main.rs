@@ -45,4 +45,5 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy                    the rules of the house that clippy does not know
   dist                    static binaries, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
-  bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root";
+  bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root
+  bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump";

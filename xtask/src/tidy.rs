@@ -7,11 +7,8 @@ mod source;
 mod tokens;
 mod tree;
 
-use std::fs;
-use std::path::Path;
-
 use crate::process::Result;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, read};
 use finding::Finding;
 use source::Source;
 
@@ -42,9 +39,4 @@ fn findings(workspace: &Workspace) -> Result<Vec<Finding>> {
     findings.extend(markdown::check_decisions(&workspace.root)?);
     findings.sort();
     Ok(findings)
-}
-
-fn read(root: &Path, path: &str) -> Result<String> {
-    let text = fs::read_to_string(root.join(path));
-    Ok(text.map_err(|error| format!("cannot read {path}: {error}"))?)
 }

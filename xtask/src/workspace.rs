@@ -1,6 +1,7 @@
 //! The workspace as `cargo metadata` describes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -68,6 +69,12 @@ impl Workspace {
         let found = self.members.iter().find(|package| package.name == PRODUCT);
         Ok(found.ok_or("the workspace has no package `nsntrace`")?)
     }
+}
+
+/// The text of a file of the repository.
+pub(crate) fn read(root: &Path, path: &str) -> Result<String> {
+    let text = fs::read_to_string(root.join(path));
+    Ok(text.map_err(|error| format!("cannot read {path}: {error}"))?)
 }
 
 /// The name of the package that users get.

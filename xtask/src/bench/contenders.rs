@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::rounds;
 use crate::process::Result;
 use crate::tools;
 
@@ -62,20 +63,7 @@ impl Contender {
     /// # Errors
     /// It does not start, or fails.
     pub(super) fn time(&self, folder: &Path) -> Result<Duration> {
-        let mut command = self.command(folder);
-        let start = Instant::now();
-        let status = command.status();
-        let time = start.elapsed();
-        let status = status?;
-        if status.success() { Ok(time) } else { Err(status.to_string().into()) }
-    }
-
-    fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(folder);
-        // A pipe that somebody has to read would slow it down.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
+        rounds::time(Command::new(&self.program).args(&self.arguments).current_dir(folder))
     }
 }
 

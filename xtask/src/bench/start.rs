@@ -1,21 +1,19 @@
 //! `bench start`: from before fork until after wait, for `true` in ever more of a network.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use super::contenders::{self, BASE, Contender};
 use super::lab;
-use super::sample::{Sample, Shuffle};
-use crate::process::{self, Result};
-use crate::workspace::{PRODUCT, Workspace};
+use super::rounds::{self, Outcome, ms};
+use super::sample::Sample;
+use crate::process::Result;
+use crate::workspace::Workspace;
 
 /// Builds what is measured, and measures it in namespaces made for it.
 pub(super) fn run(runs: usize) -> Result {
     let workspace = Workspace::load()?;
-    process::run(&mut process::cargo(&workspace.root, ["build", "--release", "--package", PRODUCT]))?;
-    let binary = workspace.target.join("release").join(PRODUCT);
+    let binary = super::build(&workspace)?;
     let own = std::env::current_exe()?;
     let words =
         [own.as_path(), "bench".as_ref(), "inside".as_ref(), binary.as_path()].map(Path::to_string_lossy);
@@ -31,54 +29,28 @@ pub(super) fn run_inside(binary: &Path, runs: usize) -> Result {
     let folder = Path::new("/run/bench");
     fs::create_dir(folder)?;
     let (contenders, missing) = contenders::all(binary);
-    let mut results = rehearse(&contenders, |contender| contender.rehearse(folder));
-    measure(&contenders, &mut results, runs, |contender| contender.time(folder));
-    print!("{}", table(&contenders, &results, &missing));
+    let mut outcomes = rehearse(&contenders, |contender| contender.rehearse(folder));
+    rounds::measure(&contenders, &mut outcomes, runs, |contender| contender.time(folder));
+    print!("{}", table(&contenders, &outcomes, &missing));
     Ok(())
 }
 
-/// The times of one contender, or why it was not measured.
-type Outcome = std::result::Result<Sample, String>;
-
-type Results = BTreeMap<&'static str, Outcome>;
-
-fn rehearse(contenders: &[Contender], mut run: impl FnMut(&Contender) -> Result) -> Results {
-    let outcome = |contender: &Contender| {
-        let reason = run(contender).map_err(|error| error.to_string());
-        (contender.name, reason.map(|()| Sample::default()))
-    };
+fn rehearse(contenders: &[Contender], mut run: impl FnMut(&Contender) -> Result) -> Vec<Outcome> {
+    let outcome =
+        |contender: &Contender| run(contender).map(|()| Sample::default()).map_err(|error| error.to_string());
     contenders.iter().map(outcome).collect()
 }
 
-/// Every contender once per round, each round in an order of its own, so that a slow minute is a slow one for all.
-fn measure(
-    contenders: &[Contender],
-    results: &mut Results,
-    runs: usize,
-    mut time: impl FnMut(&Contender) -> Result<Duration>,
-) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut shuffle = Shuffle::new(u64::from(now.subsec_nanos()));
-    for _ in 0..runs {
-        for contender in shuffle.order(contenders.len()).into_iter().map(|index| &contenders[index]) {
-            let Some(Ok(sample)) = results.get_mut(contender.name) else { continue };
-            match time(contender) {
-                Ok(time) => sample.push(time),
-                Err(error) => sample.push_failure(error.to_string()),
-            }
-        }
-    }
-}
-
-fn table(contenders: &[Contender], results: &Results, missing: &[&str]) -> String {
-    let base =
-        results.get(BASE).and_then(|outcome| outcome.as_ref().ok()).filter(|sample| !sample.is_empty());
+fn table(contenders: &[Contender], outcomes: &[Outcome], missing: &[&str]) -> String {
+    let pairs = || contenders.iter().zip(outcomes);
+    let base = pairs().find(|(contender, _)| contender.name == BASE);
+    let base = base.and_then(|(_, outcome)| outcome.as_ref().ok()).filter(|sample| !sample.is_empty());
     let base_ms = base.map(|sample| ms(sample.percentile(50)));
     let head = format!(
         "{:<26}{:>10}{:>10}{:>10}   median / median of `{BASE}`\n",
         "ms, start to exit", "min", "median", "p90"
     );
-    let rows = contenders.iter().map(|contender| match &results[contender.name] {
+    let rows = pairs().map(|(contender, outcome)| match outcome {
         Ok(sample) => row(contender.name, sample, base_ms),
         Err(reason) => format!("{:<26} cannot run here: {}\n", contender.name, reason.replace('\n', "; ")),
     });
@@ -99,19 +71,18 @@ fn row(name: &str, sample: &Sample, base_ms: Option<f64>) -> String {
     format!("{name:<26}{min:>10.2}{median:>10.2}{p90:>10.2}{ratio:>9}{failures}\n")
 }
 
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn rounds_are_complete_and_failures_are_told() {
         let (contenders, _) = contenders::all(Path::new("/bin/true"));
         let absent = "ip and nft script";
-        let mut results =
+        let mut outcomes =
             rehearse(
                 &contenders,
                 |contender| {
@@ -119,7 +90,7 @@ mod tests {
                 },
             );
         let mut calls = BTreeMap::<_, u64>::new();
-        measure(&contenders, &mut results, 5, |contender| {
+        rounds::measure(&contenders, &mut outcomes, 5, |contender| {
             let count = calls.entry(contender.name).or_default();
             *count += 1;
             match contender.name {
@@ -130,7 +101,7 @@ mod tests {
         });
         assert!(!calls.contains_key(absent));
         assert_eq!((calls["true"], calls[BASE], calls["nsntrace true"]), (5, 5, 5));
-        let table = table(&contenders, &results, &["other"]);
+        let table = table(&contenders, &outcomes, &["other"]);
         let lines: Vec<_> =
             table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for line in [
