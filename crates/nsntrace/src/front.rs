@@ -112,14 +112,9 @@ impl Front {
     }
 
     fn wait_for_program(&mut self, pid: Pid) -> Result<End, Failure> {
-        let failed = |errno: rustix::io::Errno| Failure::of("cannot wait for the program", &errno);
         loop {
-            let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-            if let Some((_, status)) = waitpid(Some(pid), options).map_err(failed)? {
-                match End::of(status) {
-                    Some(end) => return Ok(end),
-                    None => stop_with(pid),
-                }
+            if let Some(end) = look_for_end(pid)? {
+                return Ok(end);
             }
             match self.events.next(None)? {
                 Event::Signal(received) => pass_on(received, &[pid]),
@@ -224,6 +219,20 @@ impl Front {
             Event::Child | Event::Ended | Event::Signal(_) | Event::Report(_) => {}
         }
     }
+}
+
+/// How the program ended, if it has. The ends of other children are taken in: with `--wait-all` we adopt what it leaves behind.
+fn look_for_end(pid: Pid) -> Result<Option<End>, Failure> {
+    let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
+    let failed = |errno: rustix::io::Errno| Failure::of("cannot wait for the program", &errno);
+    while let Some((child, status)) = waitpid(None, options).map_err(failed)? {
+        match End::of(status) {
+            Some(end) if child == pid => return Ok(Some(end)),
+            None if child == pid => stop_with(pid),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Takes in the ends of adopted processes. Whether there are others that live.
