@@ -3,7 +3,7 @@
 //! # References
 //! pcap-filter(7); the classes of refusal are those of libpcap 1.10, the words are ours.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
@@ -62,7 +62,9 @@ impl fmt::Display for Excerpt<'_> {
         let line_start = before_all.rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[line_start..].lines().next().unwrap_or("");
         let before = before_all[line_start..].chars().count();
-        let marked = self.text.get(self.span.start..self.span.end).map_or(0, |marked| marked.chars().count());
+        // What is wrong may go on in the lines below, which are not shown.
+        let marked_end = self.span.end.min(line_start + line.len());
+        let marked = self.text.get(self.span.start..marked_end).map_or(0, |marked| marked.chars().count());
         let skip = before.saturating_sub(CONTEXT_CHARS);
         let shown: String = line.chars().skip(skip).take(LINE_CHARS).map(harmless).collect();
         let carets = marked.clamp(1, LINE_CHARS - (before - skip));
@@ -71,15 +73,32 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// A character that moves no cursor and colours nothing.
+/// What the text said, in a message: no more than [`NAME_CHARS`] of it, and nothing that a terminal obeys.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().take(NAME_CHARS).map(harmless).try_for_each(|c| f.write_char(c))?;
+        if self.0.chars().nth(NAME_CHARS).is_some() { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// A character that moves no cursor, colours nothing and turns no text around.
 fn harmless(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '?',
+        c if c.is_control() || is_bidirectional_control(c) => '?',
         c => c,
     }
 }
 
+/// Whether a character changes the direction in which those around it are shown: `Bidi_Control` of Unicode.
+fn is_bidirectional_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// How many characters of a name a message repeats.
+const NAME_CHARS: usize = 64;
 /// How many characters of a long line are shown.
 const LINE_CHARS: usize = 100;
 /// How many of them before the place.
@@ -90,7 +109,7 @@ const CONTEXT_CHARS: usize = 60;
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The grammar has no place for this token.
-    #[error("syntax error at '{0}'")]
+    #[error("syntax error at '{}'", Shown(.0))]
     Unexpected(String),
     /// The text ends where something is missing.
     #[error("syntax error at the end of the filter: something is missing here")]
@@ -99,19 +118,19 @@ pub enum ErrorKind {
     #[error("no filter word begins with '{}'", .0.escape_default())]
     UnknownCharacter(char),
     /// An address, number or name with no `host`, `port` or other word before it to say what it is.
-    #[error("nothing says what '{0}' is: write 'host', 'net', 'port' or another such word before it")]
+    #[error("nothing says what '{}' is: write 'host', 'net', 'port' or another such word before it", Shown(.0))]
     NoQualifier(String),
     /// A number does not fit in 32 bits.
-    #[error("number '{0}' is greater than 4294967295")]
+    #[error("number '{}' is greater than 4294967295", Shown(.0))]
     NumberTooLarge(String),
     /// A number with a leading zero is octal, and this one has an 8 or a 9.
-    #[error("'{0}' begins with 0 and is no octal number")]
+    #[error("'{}' begins with 0 and is no octal number", Shown(.0))]
     NotOctal(String),
     /// Hexadecimal groups with colons that are neither a MAC nor an IPv6 address.
-    #[error("bogus ethernet address '{0}'")]
+    #[error("bogus ethernet address '{}'", Shown(.0))]
     BadMac(String),
     /// An octet of a dotted address is not a decimal number up to 255.
-    #[error("invalid IPv4 address '{0}'")]
+    #[error("invalid IPv4 address '{}'", Shown(.0))]
     BadIpv4(String),
     /// A value is greater than its field.
     #[error("{what} {value} is greater than {max}")]
@@ -127,7 +146,7 @@ pub enum ErrorKind {
     #[error("a load has 1, 2 or 4 bytes, not {0}")]
     LoadSize(u32),
     /// A network address with bits set that its mask does not cover.
-    #[error("'{0}' has bits set beyond its mask")]
+    #[error("'{}' has bits set beyond its mask", Shown(.0))]
     HostBits(String),
     /// A mask or prefix length on something that is no `net`.
     #[error("only 'net' takes a mask or prefix length")]
@@ -139,18 +158,21 @@ pub enum ErrorKind {
     #[error("shift by {0} bits: at most 31 have a meaning")]
     ShiftTooFar(u32),
     /// Qualifiers that cannot be combined, as in `tcp host A`.
-    #[error("'{qualifier}' does not go with {with}")]
+    #[error("'{}' does not go with {with}", Shown(.qualifier))]
     Qualifier {
         /// The word that is out of place.
         qualifier: String,
         /// What it stands next to.
         with: &'static str,
     },
+    /// An ethernet address with no `ether` before it.
+    #[error("an ethernet address needs 'ether' before it, as in 'ether host {}'", Shown(.0))]
+    NeedsEther(String),
     /// `P[..]` or `P` with a protocol that has no such test.
     #[error("'{0}' cannot be used here")]
     Protocol(&'static str),
     /// A word of the language that has no meaning on this link type.
-    #[error("'{what}' is not supported on {link}")]
+    #[error("'{}' is not supported on {link}", Shown(.what))]
     NotOnLink {
         /// The word or test.
         what: String,
@@ -164,7 +186,7 @@ pub enum ErrorKind {
     #[error("'ip broadcast' needs a netmask")]
     NoNetmask,
     /// A name that no table has.
-    #[error("unknown {what} '{name}'")]
+    #[error("unknown {what} '{}'", Shown(.name))]
     UnknownName {
         /// What kind of name it is.
         what: &'static str,
@@ -172,7 +194,7 @@ pub enum ErrorKind {
         name: String,
     },
     /// A port name that belongs to another protocol.
-    #[error("port '{name}' is {is}")]
+    #[error("port '{}' is {is}", Shown(.name))]
     PortProtocol {
         /// The name.
         name: String,
@@ -180,7 +202,7 @@ pub enum ErrorKind {
         is: &'static str,
     },
     /// A host name without an address of the family that was asked for.
-    #[error("host '{name}' has no {family} address")]
+    #[error("host '{}' has no {family} address", Shown(.name))]
     NoAddress {
         /// The name.
         name: String,
@@ -246,5 +268,29 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing() {
         check("\u{1b}[2J foo", 5, 8, "  ?[2J foo\n       ^^^");
+        check("a\u{202e}\u{2066}\u{200f} foo", 11, 14, "  a??? foo\n       ^^^");
+    }
+
+    #[test]
+    fn carets_end_with_the_line_that_is_shown() {
+        check("net 10.0.0.1\n/8", 4, 15, "  net 10.0.0.1\n      ^^^^^^^^");
+        check("net 10.0.0.1\r\n/8", 4, 16, "  net 10.0.0.1\n      ^^^^^^^^");
+        check("tcp\n", 4, 4, "  \n  ^");
+    }
+
+    #[track_caller]
+    fn check_name(name: &str, shown: &str) {
+        let kind = ErrorKind::UnknownName { what: "host", name: name.to_owned() };
+        assert_eq!(kind.at(Span::default()).to_string(), format!("unknown host '{shown}'"));
+    }
+
+    #[test]
+    fn a_name_in_a_message_is_short_and_obeyed_by_no_terminal() {
+        check_name("caf\u{e9}", "caf\u{e9}");
+        check_name("\u{1b}[31mred", "?[31mred");
+        check_name("a\u{202e}b\tc\u{9b}", "a?b c?");
+        let whole = "\u{e9}".repeat(64);
+        check_name(&whole, &whole);
+        check_name(&"\u{e9}".repeat(60_000), &format!("{whole}..."));
     }
 }
