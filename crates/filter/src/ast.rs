@@ -207,6 +207,13 @@ pub(crate) enum ByteOp {
     Or,
 }
 
+/// What a word is followed by, and where that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+}
+
 /// One test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Primitive {
@@ -221,13 +228,13 @@ pub(crate) enum Primitive {
     Inbound,
     Outbound,
     Ifindex(u32),
-    Vlan(Option<u32>),
-    Mpls(Option<u32>),
+    Vlan(Option<Placed<u32>>),
+    Mpls(Option<Placed<u32>>),
     Pppoed,
-    Pppoes(Option<u32>),
-    Geneve(Option<u32>),
-    Vxlan(Option<u32>),
-    Llc(Option<String>),
+    Pppoes(Option<Placed<u32>>),
+    Geneve(Option<Placed<u32>>),
+    Vxlan(Option<Placed<u32>>),
+    Llc(Option<Placed<String>>),
 }
 
 /// One step of the whole expression in postfix form.

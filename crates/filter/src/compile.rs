@@ -20,7 +20,8 @@ use crate::value::{Rules, Values};
 /// Everything that pcap-filter(7) does not allow, with its place in the text; a filter that contradicts
 /// itself; one that takes more than 4096 instructions.
 ///
-/// The same as `tcpdump -y LINKTYPE -d TEXT`.
+/// It is what `tcpdump -y LINKTYPE -d TEXT` refuses, but for what the table of differences in the
+/// [crate's documentation](crate) lists.
 pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Program, FilterError> {
     let all = Span::new(text.len() - text.trim_start().len(), text.trim_end().len());
     let steps = parse(text)?;
@@ -31,16 +32,16 @@ pub fn compile(text: &str, options: &Options, names: &dyn Names) -> Result<Progr
         return finished(&Graph::new(), &Values::new(Rules::Literal));
     }
     if !options.optimise {
-        let Lowered { mut graph, mut values, .. } = lower(&steps, options, names, Rules::Literal)?;
+        let Lowered { mut graph, mut values, .. } = lower(text, &steps, options, names, Rules::Literal)?;
         initialise(&mut graph, &mut values);
         return finished(&graph, &values);
     }
     let Lowered { mut graph, values, refuses_contradiction } =
-        lower(&steps, options, names, Rules::Reference)?;
+        lower(text, &steps, options, names, Rules::Reference)?;
     if refuses_contradiction && optimise::is_contradiction(&mut graph, &values) {
         return Err(ErrorKind::RejectsAll.at(all));
     }
-    let Lowered { graph, mut values, .. } = lower(&steps, options, names, Rules::Full)?;
+    let Lowered { graph, mut values, .. } = lower(text, &steps, options, names, Rules::Full)?;
     let special = optimise::specialise(&graph, &mut values);
     // More knowledge skips more tests, which at times takes away what could have been shared. So both are
     // tried.

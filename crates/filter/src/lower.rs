@@ -23,7 +23,7 @@ mod primitive;
 mod protocol;
 mod tunnel;
 
-use crate::ast::{Comparison, Operator, Step};
+use crate::ast::{Comparison, Operator, Placed, Step};
 use crate::error::{ErrorKind, FilterError, Span};
 use crate::graph::{Graph, Piece};
 use crate::names::Names;
@@ -45,14 +45,17 @@ pub(crate) struct Lowered {
     pub(crate) refuses_contradiction: bool,
 }
 
-/// Builds the graph of a filter that has at least one test, of values that follow `rules`.
+/// Builds the graph of a filter that has at least one test, of values that follow `rules`. Its `text` is for
+/// messages.
 pub(crate) fn lower(
+    text: &str,
     steps: &[Step],
     options: &Options,
     names: &dyn Names,
     rules: Rules,
 ) -> Result<Lowered, FilterError> {
     let mut lower = Lower {
+        text,
         options,
         names,
         graph: Graph::new(),
@@ -73,6 +76,7 @@ pub(crate) fn lower(
 
 /// The state of the walk.
 struct Lower<'a> {
+    text: &'a str,
     options: &'a Options,
     names: &'a dyn Names,
     graph: Graph,
@@ -223,6 +227,11 @@ impl Lower<'_> {
         self.compare_const(Comparison::Equal, one, 0)
     }
 
+    /// What the user wrote at `span`.
+    fn typed(&self, span: Span) -> String {
+        self.text[span.start..span.end].to_owned()
+    }
+
     /// The error that `what` does not exist on the link type in force.
     fn not_on_link(&self, what: &str, span: Span) -> FilterError {
         ErrorKind::NotOnLink { what: what.to_owned(), link: self.layers.name() }.at(span)
@@ -238,6 +247,15 @@ pub(crate) const REGISTERS: u32 = 16;
 
 /// What the parser promises.
 const OPERANDS: &str = "the parser emits an operator behind its operands";
+
+/// The number behind a word, if it is no greater than `max`.
+fn optional_limit(
+    what: &'static str,
+    number: Option<Placed<u32>>,
+    max: u32,
+) -> Result<Option<u32>, FilterError> {
+    number.map(|number| limit(what, number.value, max, number.span)).transpose()
+}
 
 /// `value`, if it is no greater than `max`.
 fn limit(what: &'static str, value: u32, max: u32, span: Span) -> Result<u32, FilterError> {

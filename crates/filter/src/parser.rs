@@ -14,7 +14,9 @@
 //! pcap-filter(7), sections "DESCRIPTION" and "PRIMITIVES".
 
 use crate::arith::{self, ParsedArith};
-use crate::ast::{ByteOp, Comparison, Direction, Id, Kind, Operator, Primitive, Protocol, Qualifier, Step};
+use crate::ast::{
+    ByteOp, Comparison, Direction, Id, Kind, Operator, Placed, Primitive, Protocol, Qualifier, Step,
+};
 use crate::error::{ErrorKind, FilterError, Span};
 use crate::keywords::Keyword;
 use crate::lexer::{TokenKind, tokens};
@@ -395,18 +397,31 @@ impl Parser<'_> {
             Keyword::Inbound => Primitive::Inbound,
             Keyword::Outbound => Primitive::Outbound,
             Keyword::Ifindex => Primitive::Ifindex(self.stream.plain_number()?),
-            Keyword::Vlan => Primitive::Vlan(self.stream.optional_number()?),
-            Keyword::Mpls => Primitive::Mpls(self.stream.optional_number()?),
+            Keyword::Vlan => Primitive::Vlan(self.number_behind()?),
+            Keyword::Mpls => Primitive::Mpls(self.number_behind()?),
             Keyword::Pppoed => Primitive::Pppoed,
-            Keyword::Pppoes => Primitive::Pppoes(self.stream.optional_number()?),
-            Keyword::Geneve => Primitive::Geneve(self.stream.optional_number()?),
-            Keyword::Vxlan => Primitive::Vxlan(self.stream.optional_number()?),
-            Keyword::Llc => Primitive::Llc(self.stream.llc_name()),
+            Keyword::Pppoes => Primitive::Pppoes(self.number_behind()?),
+            Keyword::Geneve => Primitive::Geneve(self.number_behind()?),
+            Keyword::Vxlan => Primitive::Vxlan(self.number_behind()?),
+            Keyword::Llc => Primitive::Llc(self.llc_name()),
             _ => {
                 let what = self.stream.text_of(at_keyword).to_owned();
                 return Err(ErrorKind::NotOnLink { what, link: "this link type" }.at(at_keyword));
             }
         })
+    }
+
+    /// The number behind `vlan` and the like, if there is one.
+    fn number_behind(&mut self) -> Result<Option<Placed<u32>>, FilterError> {
+        let start = self.stream.span();
+        let number = self.stream.optional_number()?;
+        Ok(number.map(|value| Placed { value, span: self.stream.since(start) }))
+    }
+
+    /// The name behind `llc`, if there is one.
+    fn llc_name(&mut self) -> Option<Placed<String>> {
+        let span = self.stream.span();
+        self.stream.llc_name().map(|value| Placed { value, span })
     }
 
     /// `byte N op V`, behind `byte`.

@@ -12,7 +12,7 @@ fn names() -> Tables {
     common::names()
         .hosts("10.0.0.1 router\n2001:db8::1 router\n::1 six\n")
         .ethers("00:11:22:33:44:55 router\n")
-        .networks("lan 10.1\n")
+        .networks("lan 10.1\nten 10\nrouters 012.0.0.0x1\n")
 }
 
 #[track_caller]
@@ -214,6 +214,9 @@ fn apply() {
     check_packets("ip host 10", "");
     check_packets("net 10", "tcp fragment udp ah arp geneve vxlan");
     check_packets("host 10.0", "tcp fragment udp ah arp geneve vxlan");
+    // The number of a named network gets zeros behind it, and all of it counts.
+    check_packets("net ten", "");
+    check_packets("net ROUTERS", "tcp fragment udp ah arp geneve vxlan");
     check_packets("host router", "tcp fragment udp tcp6 fragment6 ah ah6 arp geneve vxlan");
     check_packets("ip6 host router", "tcp6 fragment6 ah6");
     check_packets("arp host router", "arp");
@@ -301,8 +304,8 @@ fn reject() {
     check_refused("(port 80) or 443", &unqualified("443"), "443");
     check_refused("len - 14 = 60 or 70", &unqualified("70"), "70");
     check_refused("port 65536", "port 65536 is greater than 65535", "65536");
-    check_refused("vlan 4096", "VLAN tag 4096 is greater than 4095", "vlan 4096");
-    check_refused("net 10.0.0.0/33", "mask length 33 is greater than 32", "10.0.0.0/33");
+    check_refused("vlan 4096", "VLAN tag 4096 is greater than 4095", "4096");
+    check_refused("net 10.0.0.0/33", "mask length 33 is greater than 32", "33");
     check_refused("net 10.1.0.0/8", "'10.1.0.0' has bits set beyond its mask", "10.1.0.0/8");
     check_refused("host 10.0.0.0/8", "only 'net' takes a mask or prefix length", "10.0.0.0/8");
     check_refused("host 10.0.0.256", "invalid IPv4 address '10.0.0.256'", "10.0.0.256");
@@ -318,7 +321,7 @@ fn reject() {
     check_refused("host nobody", "unknown host 'nobody'", "nobody");
     check_refused("net nowhere", "unknown network 'nowhere'", "nowhere");
     check_refused("ether proto nosuch", "unknown ether protocol 'nosuch'", "nosuch");
-    check_refused("llc foo", "unknown LLC type 'foo'", "llc foo");
+    check_refused("llc foo", "unknown LLC type 'foo'", "foo");
     check_refused("mpls and vlan", "'vlan' is not supported on MPLS", "vlan");
     check_refused("pppoes and broadcast", "'broadcast' is not supported on PPP", "broadcast");
     check_refused("type data", "'type' is not supported on this link type", "type");
@@ -326,6 +329,64 @@ fn reject() {
     check_refused("not (tcp or not tcp)", "expression rejects all packets", "not (tcp or not tcp)");
     let nested = format!("{}5{} = 1", "1 + (".repeat(20), ")".repeat(20));
     check_refused(&nested, "too many registers needed to evaluate this", "1");
+}
+
+#[test]
+fn reject_a_value_where_it_stands() {
+    check_refused("tcp or vlan 5000", "VLAN tag 5000 is greater than 4095", "5000");
+    check_refused("vlan (5000)", "VLAN tag 5000 is greater than 4095", "(5000)");
+    check_refused("mpls 1048576", "MPLS label 1048576 is greater than 1048575", "1048576");
+    check_refused("pppoes 65536", "PPPoE session 65536 is greater than 65535", "65536");
+    check_refused("geneve 16777216", "Geneve VNI 16777216 is greater than 16777215", "16777216");
+    check_refused("vxlan 16777216", "VXLAN VNI 16777216 is greater than 16777215", "16777216");
+    check_refused("net ::1/129", "mask length 129 is greater than 128", "129");
+    check_refused("net ::1 / 129 or tcp", "mask length 129 is greater than 128", "129");
+    check_refused("net 10.0.0.1\n/33", "mask length 33 is greater than 32", "33");
+    check_refused("isis proto foo", "unknown IS-IS protocol 'foo'", "foo");
+}
+
+#[test]
+fn reject_ethernet_addresses_without_ether() {
+    let needs = "an ethernet address needs 'ether' before it, as in 'ether host 00:11:22:33:44:55'";
+    for head in ["host", "src", "dst host"] {
+        check_refused(&format!("{head} 00:11:22:33:44:55"), needs, "00:11:22:33:44:55");
+    }
+    let refused = |text, word, place| {
+        check_refused(text, &format!("'{word}' does not go with an ethernet address"), place);
+    };
+    refused("ip host 00:11:22:33:44:55", "ip", "ip host");
+    refused("port 00:11:22:33:44:55", "port", "00:11:22:33:44:55");
+    refused("ether net 00:11:22:33:44:55", "net", "00:11:22:33:44:55");
+}
+
+#[test]
+fn reject_behind_mpls_what_was_typed() {
+    let refused = |term: &str, word: &str| {
+        check_refused(&format!("mpls and {term}"), &format!("'{word}' is not supported on MPLS"), word);
+    };
+    for word in ["arp", "stp", "clnp", "pppoed", "pppoes 5", "l1"] {
+        refused(word, word);
+    }
+    refused("arp host 10.0.0.1", "arp host");
+    refused("decnet src 1.2", "decnet src");
+    refused("arp[0] = 1", "arp[0]");
+    refused("ether proto 0x806", "0x806");
+    refused("ether proto \\arp", "\\arp");
+    refused("isis proto 5", "isis proto");
+}
+
+#[test]
+fn a_message_is_short_and_obeyed_by_no_terminal() {
+    check_refused("host \\\u{1b}[31mred", "unknown host '?[31mred'", "\\\u{1b}[31mred");
+    let name = "a".repeat(60_000);
+    check_refused(&format!("host {name}"), &format!("unknown host '{}...'", &name[..64]), &name);
+}
+
+#[test]
+fn what_rejects_everything_is_shown_whole() {
+    let excerpt = |text| compile(text, &Options::default(), &names()).unwrap_err().excerpt(text).to_string();
+    assert_eq!(excerpt(" ip and ip6 "), "   ip and ip6\n   ^^^^^^^^^^");
+    assert_eq!(excerpt("ip and\nip6"), "  ip and\n  ^^^^^^");
 }
 
 #[test]

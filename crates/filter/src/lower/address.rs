@@ -19,7 +19,7 @@ impl Lower<'_> {
             Id::Name(name) => self.name(name, qualifier, span),
             Id::Dotted(text) => self.dotted(text, qualifier, span),
             Id::DottedPrefix(text, length) => {
-                let length = super::limit("mask length", *length, 32, span)?;
+                let length = super::limit("mask length", *length, 32, self.behind_slash(span))?;
                 self.network(text, prefix_mask(length), qualifier, span)
             }
             Id::DottedMask(text, mask) => {
@@ -31,6 +31,12 @@ impl Lower<'_> {
             Id::Mac(mac) => self.mac(*mac, qualifier, span),
             Id::Arcnet => Err(self.not_on_link("ARCnet address", span)),
         }
+    }
+
+    /// Of an `ADDRESS/LENGTH` at `span`, the place of the length.
+    fn behind_slash(&self, span: Span) -> Span {
+        let length = self.text[span.start..span.end].rsplit('/').next().unwrap_or_default();
+        Span::new(span.end - length.trim_start().len(), span.end)
     }
 
     /// A number without dots.
@@ -76,10 +82,16 @@ impl Lower<'_> {
     fn dotted(&mut self, text: &str, qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
         address_kind(qualifier, "an IPv4 address", span)?;
         if qualifier.protocol == Some(Protocol::Decnet) {
+            self.decnet_allowed(qualifier)?;
             return self.decnet_host(super::decnet::address(text), qualifier.direction, span);
         }
         let (address, bits) = ipv4(text, span)?;
         self.host(address << (32 - bits), prefix_mask(bits), qualifier, span)
+    }
+
+    /// Refuses `decnet` behind MPLS, where that word is to blame and no address.
+    fn decnet_allowed(&self, qualifier: &Qualifier) -> Result<(), FilterError> {
+        if self.layers.labels > 0 { Err(self.not_on_mpls(qualifier.span)) } else { Ok(()) }
     }
 
     /// `A/len` and `A mask M`.
@@ -122,9 +134,12 @@ impl Lower<'_> {
                 Ok(self.graph.or(either, rarp))
             }
             Some(Protocol::Ip) => self.host_in(IPV4, address, mask, direction, span),
-            Some(Protocol::Arp) => self.host_in(ARP, address, mask, direction, span),
-            Some(Protocol::Rarp) => self.host_in(RARP, address, mask, direction, span),
-            Some(Protocol::Decnet) => self.decnet_host(address, direction, span),
+            Some(Protocol::Arp) => self.host_in(ARP, address, mask, direction, qualifier.span),
+            Some(Protocol::Rarp) => self.host_in(RARP, address, mask, direction, qualifier.span),
+            Some(Protocol::Decnet) => {
+                self.decnet_allowed(qualifier)?;
+                self.decnet_host(address, direction, span)
+            }
             Some(other) => Err(qualifier_error(other, "an IPv4 address").at(qualifier.span)),
         }
     }
@@ -154,7 +169,7 @@ impl Lower<'_> {
         qualifier: &Qualifier,
         span: Span,
     ) -> Result<Piece, FilterError> {
-        let length = super::limit("mask length", length, 128, span)?;
+        let length = super::limit("mask length", length, 128, self.behind_slash(span))?;
         address_kind(qualifier, "an IPv6 address", span)?;
         if qualifier.kind != Some(Kind::Net) && length != 128 {
             return Err(ErrorKind::MaskOnHost.at(span));
@@ -192,10 +207,16 @@ impl Lower<'_> {
     }
 
     fn mac(&mut self, mac: [u8; 6], qualifier: &Qualifier, span: Span) -> Result<Piece, FilterError> {
-        if qualifier.protocol != Some(Protocol::Link) || !matches!(qualifier.kind, None | Some(Kind::Host)) {
-            return Err(needs_host("ether", "an ethernet address").at(span));
+        const WHAT: &str = "an ethernet address";
+        address_kind(qualifier, WHAT, span)?;
+        if qualifier.kind == Some(Kind::Net) {
+            return Err(needs_host("net", WHAT).at(span));
         }
-        self.ether_host(mac, qualifier.direction, span)
+        match qualifier.protocol {
+            Some(Protocol::Link) => self.ether_host(mac, qualifier.direction, span),
+            None => Err(ErrorKind::NeedsEther(self.typed(span)).at(span)),
+            Some(other) => Err(qualifier_error(other, WHAT).at(qualifier.span)),
+        }
     }
 
     /// A MAC address, source before destination.

@@ -8,7 +8,7 @@
 //! # References
 //! IEEE 802.1Q, 802.1ad; RFC 3032; RFC 2516.
 
-use crate::ast::Comparison;
+use crate::ast::{Comparison, Placed};
 use crate::error::{FilterError, Span};
 use crate::graph::{Graph, Piece};
 use crate::options::Source;
@@ -17,11 +17,11 @@ use crate::value::Size;
 use super::layers::{Link, Offset};
 use super::link::ethertype;
 use super::primitive::ancillary;
-use super::{Lower, limit};
+use super::{Lower, optional_limit};
 
 impl Lower<'_> {
-    pub(super) fn vlan(&mut self, id: Option<u32>, span: Span) -> Result<Piece, FilterError> {
-        limit("VLAN tag", id.unwrap_or(0), 4095, span)?;
+    pub(super) fn vlan(&mut self, id: Option<Placed<u32>>, span: Span) -> Result<Piece, FilterError> {
+        let id = optional_limit("VLAN tag", id, 4095)?;
         if self.layers.labels > 0 {
             return Err(crate::error::ErrorKind::NotOnLink { what: "vlan".to_owned(), link: "MPLS" }.at(span));
         }
@@ -89,8 +89,8 @@ impl Lower<'_> {
         self.or_all(pieces).expect("there are three types")
     }
 
-    pub(super) fn mpls(&mut self, label: Option<u32>, span: Span) -> Result<Piece, FilterError> {
-        limit("MPLS label", label.unwrap_or(0), 0xf_ffff, span)?;
+    pub(super) fn mpls(&mut self, label: Option<Placed<u32>>, span: Span) -> Result<Piece, FilterError> {
+        let label = optional_limit("MPLS label", label, 0xf_ffff)?;
         let mut piece = match self.layers.link {
             // One label follows another where that is not the bottom of the stack.
             _ if self.layers.labels > 0 => self.bottom_of_stack(false),
@@ -109,8 +109,8 @@ impl Lower<'_> {
         Ok(piece)
     }
 
-    pub(super) fn pppoes(&mut self, session: Option<u32>, span: Span) -> Result<Piece, FilterError> {
-        limit("PPPoE session", session.unwrap_or(0), 65_535, span)?;
+    pub(super) fn pppoes(&mut self, session: Option<Placed<u32>>, span: Span) -> Result<Piece, FilterError> {
+        let session = optional_limit("PPPoE session", session, 65_535)?;
         let mut piece = self.link_type(ethertype::PPPOES, span)?;
         if let Some(session) = session {
             let word = self.load(self.layers.payload, Size::Word);

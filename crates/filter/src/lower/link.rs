@@ -68,15 +68,16 @@ impl Lower<'_> {
         let version = match proto {
             ethertype::IP => 0x40,
             ethertype::IP6 => 0x60,
-            _ => {
-                return Err(
-                    ErrorKind::NotOnLink { what: format!("protocol {proto:#x}"), link: "MPLS" }.at(span)
-                );
-            }
+            _ => return Err(self.not_on_mpls(span)),
         };
         let bottom = self.bottom_of_stack(true);
         let version = self.equal_masked(self.layers.network_header(), Size::Byte, version, 0xf0);
         Ok(self.graph.and(bottom, version))
+    }
+
+    /// The error that what stands at `span` is not told apart behind a label.
+    pub(super) fn not_on_mpls(&self, span: Span) -> FilterError {
+        ErrorKind::NotOnLink { what: self.typed(span), link: "MPLS" }.at(span)
     }
 
     /// Whether the innermost known label is the bottom of its stack, or is not.

@@ -1,6 +1,6 @@
 //! One test of the language, whichever it is, and the small ones in full.
 
-use crate::ast::{ByteOp, Comparison, Primitive, Protocol};
+use crate::ast::{ByteOp, Comparison, Placed, Primitive, Protocol};
 use crate::error::{ErrorKind, FilterError, Span};
 use crate::graph::{Graph, Piece};
 use crate::options::{LinkType, Source};
@@ -32,7 +32,7 @@ impl Lower<'_> {
             Primitive::Pppoes(session) => self.pppoes(*session, span),
             Primitive::Geneve(vni) => self.geneve(*vni, span),
             Primitive::Vxlan(vni) => self.vxlan(*vni, span),
-            Primitive::Llc(name) => self.llc(name.as_deref(), span),
+            Primitive::Llc(name) => self.llc(name.as_ref(), span),
         }
     }
 
@@ -137,7 +137,7 @@ impl Lower<'_> {
     }
 
     /// `llc`, alone or with a kind of frame.
-    fn llc(&mut self, name: Option<&str>, span: Span) -> Result<Piece, FilterError> {
+    fn llc(&mut self, name: Option<&Placed<String>>, span: Span) -> Result<Piece, FilterError> {
         if !self.layers.is_ethernet() {
             return Err(self.not_on_link("llc", span));
         }
@@ -146,11 +146,11 @@ impl Lower<'_> {
         let framed = self.graph.and(length, Graph::not(raw));
         let Some(name) = name else { return Ok(framed) };
         let control = self.layers.payload.plus(2);
-        let lower = name.to_ascii_lowercase();
-        let kind = match LLC_CONTROL.iter().find(|(kind, ..)| *kind == lower) {
-            Some((_, mask, value)) => self.equal_masked(control, Size::Byte, *value, *mask),
-            None => return Err(ErrorKind::UnknownName { what: "LLC type", name: name.to_owned() }.at(span)),
-        };
+        let lower = name.value.to_ascii_lowercase();
+        let unknown = || ErrorKind::UnknownName { what: "LLC type", name: name.value.clone() }.at(name.span);
+        let known = LLC_CONTROL.iter().find(|(kind, ..)| *kind == lower);
+        let (_, mask, value) = known.ok_or_else(unknown)?;
+        let kind = self.equal_masked(control, Size::Byte, *value, *mask);
         Ok(self.graph.and(framed, kind))
     }
 }

@@ -39,8 +39,8 @@ impl Lower<'_> {
             Some(Protocol::Link) => self.link_type(number, span),
             Some(Protocol::Ip) => self.ip_protocol(number, span),
             Some(Protocol::Ip6) => self.ip6_protocol(number, span),
-            Some(Protocol::Iso) => self.iso_protocol(number, span),
-            Some(Protocol::Isis) => self.isis_pdu(number, span),
+            Some(Protocol::Iso) => self.iso_protocol(number, qualifier.span),
+            Some(Protocol::Isis) => self.isis_pdu(number, qualifier.span),
             Some(other) => Err(qualifier_error(other, "'proto'").at(qualifier.span)),
         }
     }
@@ -61,6 +61,8 @@ impl Lower<'_> {
             }
             Some(Protocol::Link) => listed(ETHER_PROTOCOLS).ok_or_else(|| unknown("ether protocol")),
             Some(Protocol::Iso) => listed(ISO_PROTOCOLS).ok_or_else(|| unknown("OSI protocol")),
+            // Only numbers.
+            Some(Protocol::Isis) => Err(unknown("IS-IS protocol")),
             Some(other) => Err(qualifier_error(other, "a protocol name").at(qualifier.span)),
         }
     }

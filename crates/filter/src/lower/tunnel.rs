@@ -3,7 +3,7 @@
 //! # References
 //! RFC 8926 section 3.4, RFC 7348 section 5. `vxlan` is a word of libpcap 1.11.
 
-use crate::ast::{Comparison, Operator};
+use crate::ast::{Comparison, Operator, Placed};
 use crate::error::{FilterError, Span};
 use crate::graph::{Graph, Piece};
 use crate::options::LinkType;
@@ -11,7 +11,7 @@ use crate::value::{Cell, Size, ValueId};
 
 use super::layers::{Layers, Link, Offset};
 use super::link::ethertype;
-use super::{Lower, limit};
+use super::{Lower, optional_limit};
 
 /// What is asked of a tunnel header, 8 bytes behind the UDP header.
 #[derive(Clone, Copy)]
@@ -24,8 +24,8 @@ struct Tunnel {
 }
 
 impl Lower<'_> {
-    pub(super) fn geneve(&mut self, vni: Option<u32>, span: Span) -> Result<Piece, FilterError> {
-        limit("Geneve VNI", vni.unwrap_or(0), 0xff_ffff, span)?;
+    pub(super) fn geneve(&mut self, vni: Option<Placed<u32>>, span: Span) -> Result<Piece, FilterError> {
+        let vni = optional_limit("Geneve VNI", vni, 0xff_ffff)?;
         let tunnel = Tunnel { port: 6081, first_byte: (0xc0, 0), vni };
         let (piece, start) = self.tunnel(tunnel, span)?;
         for _ in 0..3 {
@@ -34,8 +34,8 @@ impl Lower<'_> {
         Ok(self.geneve_offsets(piece, start))
     }
 
-    pub(super) fn vxlan(&mut self, vni: Option<u32>, span: Span) -> Result<Piece, FilterError> {
-        limit("VXLAN VNI", vni.unwrap_or(0), 0xff_ffff, span)?;
+    pub(super) fn vxlan(&mut self, vni: Option<Placed<u32>>, span: Span) -> Result<Piece, FilterError> {
+        let vni = optional_limit("VXLAN VNI", vni, 0xff_ffff)?;
         let tunnel = Tunnel { port: 4789, first_byte: (0x08, 0x08), vni };
         let (piece, start) = self.tunnel(tunnel, span)?;
         self.take_register(span)?;
