@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::{env, fs};
 
-use nsntrace_filter::{ErrorKind, Options, Source, Tables, compile};
+use nsntrace_filter::{Options, Source, Tables, compile};
 
 fn main() -> ExitCode {
     match run() {
@@ -40,11 +40,8 @@ fn run() -> Result<(), String> {
             },
         }
     }
-    let program = compile(&filter, &options, &names()).map_err(|error| match error.kind {
-        // The whole text is to blame, so there is no place to point at.
-        ErrorKind::RejectsAll | ErrorKind::TooLong(_) => format!("bad filter: {error}"),
-        _ => format!("bad filter: {error}\n{}", error.excerpt(&filter)),
-    })?;
+    let program = compile(&filter, &options, &names())
+        .map_err(|error| format!("bad filter: {error}\n{}", error.excerpt(&filter)))?;
     let mut out = io::stdout().lock();
     let written = match form.as_str() {
         "asm" => write!(out, "{}", program.asm()),

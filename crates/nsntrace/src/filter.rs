@@ -1,9 +1,10 @@
 //! Capture filters: the text of `-f` to a program for the kernel, with the names of this machine.
 
+use std::fmt::Display;
 use std::fs;
 
 use nsntrace_capture::{Insn, MAX_FILTER_INSNS, MAX_SNAPLEN, everything};
-use nsntrace_filter::{ErrorKind, FilterError, Program, Source, Tables, compile};
+use nsntrace_filter::{ErrorKind, FilterError, Program, Source, Span, Tables, compile};
 
 use crate::failure::Failure;
 use crate::flags::Options;
@@ -11,16 +12,9 @@ use crate::flags::Options;
 /// The program for a trace's packet socket: what `-f` says, or everything.
 pub(crate) fn for_trace(options: &Options) -> Result<Vec<Insn>, Failure> {
     let Some(text) = &options.filter else { return Ok(everything(snaplen())) };
-    let compiled = compiled(text, &nsntrace_filter::Options { source: Source::Live, ..common() })?;
-    let insns = compiled.insns();
-    if insns.len() > MAX_FILTER_INSNS {
-        return Err(Failure::new(format!(
-            "bad filter: it takes {} instructions, and the kernel has room for {MAX_FILTER_INSNS}",
-            insns.len()
-        )));
-    }
+    let program = compiled(text, &nsntrace_filter::Options { source: Source::Live, ..common() })?;
     let insn = |insn: &nsntrace_filter::Insn| Insn { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
-    Ok(insns.iter().map(insn).collect())
+    Ok(program.insns().iter().map(insn).collect())
 }
 
 /// What `--dump-filter` prints.
@@ -41,17 +35,20 @@ pub(crate) fn dump(options: &Options, form: &str) -> Result<String, Failure> {
     }
 }
 
+/// Compiles a filter. One for a live socket must leave room for what a trace adds to it.
 fn compiled(text: &str, options: &nsntrace_filter::Options) -> Result<Program, Failure> {
-    compile(text, options, &names()).map_err(|error| refused(text, &error))
-}
-
-fn refused(text: &str, error: &FilterError) -> Failure {
-    let failure = Failure::new(format!("bad filter: {error}"));
-    match error.kind {
-        // The whole text is to blame: there is no place to point at.
-        ErrorKind::RejectsAll | ErrorKind::TooLong(_) => failure,
-        _ => failure.excerpt(error.excerpt(text).to_string()),
+    let refused = |message: &dyn Display, error: &FilterError| {
+        Failure::new(format!("bad filter: {message}")).excerpt(error.excerpt(text).to_string())
+    };
+    let program = compile(text, options, &names()).map_err(|error| refused(&error, &error))?;
+    let count = program.insns().len();
+    if options.source == Source::Live && count > MAX_FILTER_INSNS {
+        let message =
+            format!("it takes {count} instructions, and the kernel has room for {MAX_FILTER_INSNS}");
+        let whole = FilterError { span: Span { start: 0, end: text.len() }, kind: ErrorKind::TooLong(count) };
+        return Err(refused(&message, &whole));
     }
+    Ok(program)
 }
 
 fn common() -> nsntrace_filter::Options {
@@ -100,6 +97,29 @@ mod tests {
         let hosts: Vec<_> = (0..3000).map(|n| format!("host 10.{}.{}.7", n / 200, n % 200)).collect();
         let failure = for_trace(&options(&hosts.join(" or "))).unwrap_err();
         assert!(failure.message.starts_with("bad filter: "), "{failure}");
+        let excerpt = failure.excerpt.unwrap();
+        assert_eq!(excerpt.lines().nth(1), Some(format!("  {}", "^".repeat(100)).as_str()), "{excerpt}");
+    }
+
+    #[test]
+    fn the_dump_of_a_live_filter_has_the_room_that_a_trace_has() {
+        // One instruction each, and a jump where the end is out of reach.
+        let tests: Vec<_> = (0..4075).map(|n| format!("ether[0:4] = {n}")).collect();
+        let dead = options(&tests.join(" or "));
+        let length = dump(&dead, "dec").unwrap().lines().next().unwrap().parse::<usize>().unwrap();
+        assert!((MAX_FILTER_INSNS + 1..=4096).contains(&length), "{length}");
+        let live = Options { live: true, ..dead };
+        let (dumped, traced) = (dump(&live, "").unwrap_err(), for_trace(&live).unwrap_err());
+        let message = format!("bad filter: it takes {length} instructions, and the kernel has room for 4090");
+        assert_eq!(dumped.message, message);
+        assert_eq!((dumped.message, dumped.excerpt), (traced.message, traced.excerpt));
+    }
+
+    #[test]
+    fn what_rejects_everything_is_shown() {
+        let failure = for_trace(&options("ip and ip6")).unwrap_err();
+        assert_eq!(failure.message, "bad filter: expression rejects all packets");
+        assert_eq!(failure.excerpt.unwrap().trim_end(), "  ip and ip6\n  ^^^^^^^^^^");
     }
 
     #[test]
