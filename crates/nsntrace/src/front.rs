@@ -100,6 +100,10 @@ impl Front {
         loop {
             match self.events.next(None)? {
                 Event::Report(Report::Ready { interface, v4, v6 }) => {
+                    for server in plan.name_service.unreachable_servers() {
+                        self.messages
+                            .note(&format!("the name server {server} cannot be asked from inside a trace"));
+                    }
                     self.messages.started(&plan.options.program, &interface, v4, v6);
                     return Ok(None);
                 }

@@ -66,6 +66,17 @@ impl NameService {
         nsntrace_relay::loopback_nameservers(&String::from_utf8_lossy(&text))
     }
 
+    /// The servers that only the host can ask: at a link-local address of a device that is not inside.
+    pub(crate) fn unreachable_servers(&self) -> Vec<String> {
+        if self.replaced.is_some() {
+            return Vec::new();
+        }
+        let text = fs::read(RESOLV_CONF).unwrap_or_default();
+        let servers = nsntrace_relay::nameservers(&String::from_utf8_lossy(&text));
+        let scoped = servers.iter().filter_map(|server| Some((server.address, server.scope.as_ref()?)));
+        scoped.map(|(address, scope)| format!("{address}%{scope}")).collect()
+    }
+
     /// Moves this process into a mount namespace and covers what there is to cover. Nothing to cover, no mount namespace.
     pub(crate) fn apply(&self) -> Result<(), Failure> {
         if self.covered.is_empty() && self.replaced.is_none() {
