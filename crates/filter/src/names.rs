@@ -7,7 +7,7 @@
 //! services(5), protocols(5), networks(5), hosts(5), ethers(5); pcap-filter(7).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// What knows names. Every method may answer "unknown", and does so unless it is overridden.
 pub trait Names {
@@ -35,7 +35,10 @@ pub trait Names {
         Vec::new()
     }
 
-    /// The number of a network, as inet_network(3) reads it: `10` is 10, `127.0.0.0` is 127 << 24.
+    /// The number of a network, as getnetbyname(3) answers: `10.0.0.0` is 10 << 24.
+    ///
+    /// Zero octets at the front say how much of an address is compared: the number 10 is 10.0.0.0/8, while
+    /// 10 << 24 is the one address 10.0.0.0.
     fn network(&self, name: &str) -> Option<u32> {
         let _ = name;
         None
@@ -56,8 +59,9 @@ impl Names for NoNames {}
 
 /// Names from the texts of /etc/services, /etc/protocols, /etc/networks, /etc/hosts and /etc/ethers.
 ///
-/// Where a name is listed twice the first line counts, except that a host has the addresses of all its lines.
-/// Lines that cannot be read are skipped.
+/// Names of hosts, networks and MAC addresses compare without case. Where a name is listed twice the first
+/// line counts, except that a host has the addresses of all its lines. Lines that cannot be read, or whose
+/// number is out of range, are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     tcp: HashMap<String, u16>,
@@ -108,13 +112,16 @@ impl Tables {
     }
 
     /// Adds what networks(5) describes: `loopback 127.0.0.0`.
+    ///
+    /// A number of fewer than four octets gets zeros behind it, as glibc has it: `10` is 10.0.0.0, and
+    /// `net NAME` compares the whole address with that.
     #[must_use]
     pub fn networks(mut self, text: &str) -> Self {
         for fields in lines(text) {
             let [name, number, aliases @ ..] = fields.as_slice() else { continue };
             let Some(number) = network_number(number) else { continue };
             for name in std::iter::once(name).chain(aliases) {
-                self.networks.entry((*name).to_owned()).or_insert(number);
+                self.networks.entry(name.to_ascii_lowercase()).or_insert(number);
             }
         }
         self
@@ -136,13 +143,13 @@ impl Tables {
         self
     }
 
-    /// Adds what ethers(5) describes: `00:11:22:33:44:55 router`.
+    /// Adds what ethers(5) describes: `00:11:22:33:44:55 router`. Words behind the name are ignored.
     #[must_use]
     pub fn ethers(mut self, text: &str) -> Self {
         for fields in lines(text) {
-            let [address, name] = fields.as_slice() else { continue };
+            let [address, name, ..] = fields.as_slice() else { continue };
             let Some(address) = mac(address) else { continue };
-            self.ethers.entry((*name).to_owned()).or_insert(address);
+            self.ethers.entry(name.to_ascii_lowercase()).or_insert(address);
         }
         self
     }
@@ -166,11 +173,11 @@ impl Names for Tables {
     }
 
     fn network(&self, name: &str) -> Option<u32> {
-        self.networks.get(name).copied()
+        self.networks.get(&name.to_ascii_lowercase()).copied()
     }
 
     fn ether(&self, name: &str) -> Option<[u8; 6]> {
-        self.ethers.get(name).copied()
+        self.ethers.get(&name.to_ascii_lowercase()).copied()
     }
 }
 
@@ -181,16 +188,24 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
         .filter(|fields| !fields.is_empty())
 }
 
-/// A network number, as inet_network(3) reads it: the octets that are there, without zeros behind them.
+/// A network number: up to four octets, with zeros behind them for those that are missing.
 fn network_number(text: &str) -> Option<u32> {
-    let octets: Vec<u8> = text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
-    match octets.as_slice() {
-        [a, b, c, d] => Some(Ipv4Addr::new(*a, *b, *c, *d).to_bits()),
-        octets if octets.len() < 4 => {
-            Some(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))
-        }
-        _ => None,
-    }
+    let octets: Vec<u8> = text.split('.').map(octet).collect::<Option<_>>()?;
+    let mut padded = [0; 4];
+    padded.get_mut(..octets.len())?.copy_from_slice(&octets);
+    Some(u32::from_be_bytes(padded))
+}
+
+/// An octet as inet_network(3) reads it: decimal, octal (`012`) or hexadecimal (`0xa`).
+fn octet(text: &str) -> Option<u8> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match hex {
+        Some(digits) => (digits, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    // A sign is no digit, though `from_str_radix` takes one.
+    if digits.starts_with('+') { None } else { u8::from_str_radix(digits, radix).ok() }
 }
 
 /// Six groups of hexadecimal digits with colons.
@@ -219,11 +234,55 @@ mod tests {
     }
 
     #[test]
-    fn network_numbers_may_be_short() {
-        let tables = Tables::new().networks("loopback 127.0.0.0\nten 10\nlan 192.168 home\n");
+    fn short_network_numbers_get_zeros_behind_them() {
+        let tables =
+            Tables::new().networks("loopback 127.0.0.0\nten 10\nlan 192.168.1 home\nfull 10.1.2.3\n");
         assert_eq!(tables.network("loopback"), Some(0x7f00_0000));
-        assert_eq!(tables.network("ten"), Some(10));
-        assert_eq!(tables.network("home"), Some(0xc0a8));
+        assert_eq!(tables.network("ten"), Some(0x0a00_0000));
+        assert_eq!(tables.network("home"), Some(0xc0a8_0100));
+        assert_eq!(tables.network("full"), Some(0x0a01_0203));
+    }
+
+    #[test]
+    fn network_numbers_have_three_radices() {
+        let tables = Tables::new().networks("octal 012\nhex 0xa\nlan 0xC0.0250\nzero 0\n");
+        assert_eq!(tables.network("octal"), Some(0x0a00_0000));
+        assert_eq!(tables.network("hex"), Some(0x0a00_0000));
+        assert_eq!(tables.network("lan"), Some(0xc0a8_0000));
+        assert_eq!(tables.network("zero"), Some(0));
+    }
+
+    #[test]
+    fn what_is_no_network_number_is_skipped() {
+        let tables = Tables::new().networks("a 256\nb 08\nc 1.2.3.4.5\nd 0x\ne 10.\nf +1\ng 0x+1\n");
+        assert_eq!(tables, Tables::new());
+    }
+
+    #[test]
+    fn networks_and_ethers_compare_without_case() {
+        let tables = Tables::new().networks("LAN 10 Home\n").ethers("0:1:2:3:4:5 Router\n");
+        assert_eq!((tables.network("lan"), tables.network("HOME")), (Some(10 << 24), Some(10 << 24)));
+        assert_eq!(tables.ether("rOUTER"), Some([0, 1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn services_and_protocols_compare_with_case() {
+        let tables = Tables::new().services("Web 80/tcp\n").protocols("Ospf 89\n");
+        assert_eq!((tables.tcp_port("web"), tables.tcp_port("Web")), (None, Some(80)));
+        assert_eq!((tables.protocol("ospf"), tables.protocol("Ospf")), (None, Some(89)));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_skipped() {
+        let tables = Tables::new().services("big 70000/tcp\nbig 65536/udp\n").protocols("big 300 BIG\n");
+        assert_eq!(tables, Tables::new());
+    }
+
+    #[test]
+    fn words_behind_the_name_of_an_ether_are_ignored() {
+        let tables = Tables::new().ethers("00:11:22:33:44:55 router in the cellar\n");
+        assert_eq!(tables.ether("router"), Some([0, 0x11, 0x22, 0x33, 0x44, 0x55]));
+        assert_eq!(tables.ether("in"), None);
     }
 
     #[test]
