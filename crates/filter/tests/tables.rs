@@ -320,6 +320,7 @@ fn reject() {
     check_refused("ip host six", "host 'six' has no IPv4 address", "six");
     check_refused("host nobody", "unknown host 'nobody'", "nobody");
     check_refused("net nowhere", "unknown network 'nowhere'", "nowhere");
+    check_refused("decnet host 0x1.2", "unknown DECnet address '0x1.2'", "0x1.2");
     check_refused("ether proto nosuch", "unknown ether protocol 'nosuch'", "nosuch");
     check_refused("llc foo", "unknown LLC type 'foo'", "foo");
     check_refused("mpls and vlan", "'vlan' is not supported on MPLS", "vlan");
