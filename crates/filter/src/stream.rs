@@ -8,6 +8,8 @@ use crate::lexer::{Token, TokenKind};
 /// A place in a list of tokens.
 pub(crate) struct Stream<'a> {
     text: &'a str,
+    /// Where the text ends, white space aside.
+    end: usize,
     tokens: &'a [Token],
     next: usize,
     /// For each token: whether it is an opening parenthesis with nothing but arithmetic inside.
@@ -16,7 +18,8 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(text: &'a str, tokens: &'a [Token]) -> Self {
-        Self { text, tokens, next: 0, arithmetic: arithmetic_parentheses(tokens) }
+        let end = text.trim_end().len();
+        Self { text, end, tokens, next: 0, arithmetic: arithmetic_parentheses(tokens) }
     }
 
     /// The next token.
@@ -31,8 +34,7 @@ impl<'a> Stream<'a> {
 
     /// The place of the next token; at the end, the end of the text without its white space.
     pub(crate) fn span(&self) -> Span {
-        let end = self.text.trim_end().len();
-        self.tokens.get(self.next).map_or(Span::new(end, end), |token| token.span)
+        self.tokens.get(self.next).map_or(Span::new(self.end, self.end), |token| token.span)
     }
 
     /// From `start` to the end of the last token that was taken.
