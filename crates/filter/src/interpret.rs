@@ -4,6 +4,10 @@
 //! `___bpf_prog_run()` and `bpf_convert_filter()` in net/core/filter.c: loads beyond the packet and divisions
 //! by zero end a run with 0, register shifts count modulo 32, the sum of an indexed load wraps. (libpcap's
 //! own interpreter differs in the last two.)
+//!
+//! Loads at `SKF_NET_OFF` and `SKF_LL_OFF` (linux/filter.h), relative to headers that the kernel has found, end
+//! a run with 0 here too: a [`Packet`] does not say where its headers are. A filter gets them only by writing
+//! such an offset itself, as in `link[-1048576]`.
 
 use crate::program::{Insn, Program, op};
 

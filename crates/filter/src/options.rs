@@ -79,7 +79,8 @@ pub struct Options {
     /// The netmask of the interface, for `ip broadcast`. Without one the word is refused.
     pub netmask: Option<Ipv4Addr>,
     /// Whether to optimise. Without, the program is what the text says, word by word, and one that can match
-    /// nothing is no error.
+    /// nothing is no error. It is much longer: a few hundred hosts joined by `or` can exceed the kernel's 4096
+    /// instructions, and are refused.
     pub optimise: bool,
 }
 
