@@ -12,7 +12,7 @@ fn names() -> Tables {
     common::names()
         .hosts("10.0.0.1 router\n2001:db8::1 router\n::1 six\n")
         .ethers("00:11:22:33:44:55 router\n")
-        .networks("lan 10.1\n")
+        .networks("lan 10.1\nten 10\nrouters 012.0.0.0x1\n")
 }
 
 #[track_caller]
@@ -214,6 +214,9 @@ fn apply() {
     check_packets("ip host 10", "");
     check_packets("net 10", "tcp fragment udp ah arp geneve vxlan");
     check_packets("host 10.0", "tcp fragment udp ah arp geneve vxlan");
+    // The number of a named network gets zeros behind it, and all of it counts.
+    check_packets("net ten", "");
+    check_packets("net ROUTERS", "tcp fragment udp ah arp geneve vxlan");
     check_packets("host router", "tcp fragment udp tcp6 fragment6 ah ah6 arp geneve vxlan");
     check_packets("ip6 host router", "tcp6 fragment6 ah6");
     check_packets("arp host router", "arp");
