@@ -26,6 +26,17 @@ enum Moment {
     Teardown(u64),
 }
 
+impl Moment {
+    /// What is traced. Before packets fly it is a program that a signal ends from its first instruction on: an interpreter
+    /// that is still starting makes of SIGINT whatever it likes.
+    fn program(self) -> &'static [&'static str] {
+        match self {
+            Self::Traffic | Self::Teardown(_) => &["/usr/bin/python3", "-I", "-S", "-c", PROGRAM],
+            _ => &["/usr/bin/sleep", "60"],
+        }
+    }
+}
+
 const MOMENTS: [Moment; 10] = [
     Moment::SetUp(0),
     Moment::SetUp(3_000),
@@ -56,7 +67,7 @@ fn bring_to(lab: &Lab, moment: Moment) -> Process {
     for name in ["traffic", "stop", "over"] {
         let _ = std::fs::remove_file(lab.dir.join(name));
     }
-    let mut process = lab.start(&["-o", "trace.pcap", "/usr/bin/python3", "-I", "-S", "-c", PROGRAM]);
+    let mut process = lab.start(&[&["-o", "trace.pcap"], moment.program()].concat());
     let exists = |name: &str| lab.dir.join(name).exists().then_some(());
     let limit = Duration::from_secs(20);
     match moment {
