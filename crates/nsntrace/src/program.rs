@@ -52,24 +52,27 @@ pub(crate) struct Waiting {
 
 /// Says whether there is a program of this name that can be executed, before anything else is done.
 pub(crate) fn check(name: &OsStr) -> Result<(), Failure> {
-    // execvp(3) does not look for the empty name in directories.
+    find(name).map(drop).map_err(|errno| cannot_run(name, errno))
+}
+
+/// Searches PATH as execvp(3) does: one that is there and cannot be executed is remembered, the search goes on.
+fn find(name: &OsStr) -> Result<PathBuf, rustix::io::Errno> {
     if name.is_empty() {
-        return Err(cannot_run(name, rustix::io::Errno::NOENT));
+        return Err(rustix::io::Errno::NOENT);
     }
     if name.as_bytes().contains(&b'/') {
-        return check_file(Path::new(name)).map_err(|errno| cannot_run(name, errno));
+        return check_file(Path::new(name)).map(|()| name.into());
     }
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let mut worst = rustix::io::Errno::NOENT;
-    for directory in env::split_paths(&path) {
-        match check_file(&directory.join(name)) {
-            Ok(()) => return Ok(()),
-            // execvp(3): one that is there and cannot be executed is remembered, the search goes on.
+    for file in env::split_paths(&path).map(|directory| directory.join(name)) {
+        match check_file(&file) {
+            Ok(()) => return Ok(file),
             Err(rustix::io::Errno::ACCESS) => worst = rustix::io::Errno::ACCESS,
             Err(_absent) => {}
         }
     }
-    Err(cannot_run(name, worst))
+    Err(worst)
 }
 
 fn check_file(path: &Path) -> Result<(), rustix::io::Errno> {
@@ -153,22 +156,11 @@ impl Program<'_> {
 
     /// A script without `#!` is the shell's, as execvp(3) of the GNU libc and every shell have it.
     fn run_by_shell(&self, first: &io::Error) -> Failure {
-        let script = std::iter::once(located(self.name).into_os_string());
+        let script = find(self.name).map(PathBuf::into_os_string).into_iter();
         let arguments: Vec<_> = script.chain(self.arguments.iter().cloned()).collect();
         let _no_shell = self.command(OsStr::new("/bin/sh"), &arguments).exec();
         Failure::of(&format!("cannot run '{}'", self.name.display()), first).status(status::NOT_EXECUTABLE)
     }
-}
-
-/// Where the search of PATH finds `name`.
-fn located(name: &OsStr) -> PathBuf {
-    if name.as_bytes().contains(&b'/') {
-        return name.into();
-    }
-    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let found =
-        env::split_paths(&path).map(|directory| directory.join(name)).find(|file| check_file(file).is_ok());
-    found.unwrap_or_else(|| name.into())
 }
 
 impl Waiting {

@@ -45,10 +45,12 @@ impl Recorder {
         let (sender, outcome) = mpsc::channel();
         let record = move || {
             let mut capture = capture;
+            // Also when this thread panics: whoever waits must not wait for ever.
+            let finished = RaiseOnDrop(finished);
             let outcome = record(&mut capture, writer, stopped.as_fd());
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
-            raise(&finished);
+            drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -163,6 +165,15 @@ fn now_ns() -> u64 {
 
 fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
     fd.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))
+}
+
+/// An event that is raised at the latest when this is dropped.
+struct RaiseOnDrop(OwnedFd);
+
+impl Drop for RaiseOnDrop {
+    fn drop(&mut self) {
+        raise(&self.0);
+    }
 }
 
 fn raise(event: &OwnedFd) {

@@ -78,8 +78,9 @@ impl<'a> Service<'a> {
         let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
         let relay = Some(self.relay.as_fd());
         let monitor = Some(self.network.monitor().as_fd());
-        let [order, relay, monitor, done] =
-            readable([channel, relay, monitor, Some(self.recorder.done())], timeout.as_ref());
+        // Nobody asks whether the file is complete before the program has ended.
+        let done = (self.state != State::Running).then(|| self.recorder.done());
+        let [order, relay, monitor, done] = readable([channel, relay, monitor, done], timeout.as_ref());
         if order {
             self.obey();
         }
