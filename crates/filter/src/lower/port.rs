@@ -30,9 +30,19 @@ impl Lower<'_> {
         qualifier: &Qualifier,
         span: Span,
     ) -> Result<Piece, FilterError> {
+        self.one_port(port, false, qualifier, span)
+    }
+
+    fn one_port(
+        &mut self,
+        port: u32,
+        range: bool,
+        qualifier: &Qualifier,
+        span: Span,
+    ) -> Result<Piece, FilterError> {
         let protocols = port_protocols(qualifier)?;
         let port = in_range(port, span)?;
-        self.ports(&Ports { first: port, last: port, protocols, range: false }, qualifier.direction, span)
+        self.ports(&Ports { first: port, last: port, protocols, range }, qualifier.direction, span)
     }
 
     /// `port NAME`: of TCP and UDP, whichever know it.
@@ -56,9 +66,7 @@ impl Lower<'_> {
         qualifier: &Qualifier,
         span: Span,
     ) -> Result<Piece, FilterError> {
-        let protocols = port_protocols(qualifier)?;
-        let port = in_range(port, span)?;
-        self.ports(&Ports { first: port, last: port, protocols, range: true }, qualifier.direction, span)
+        self.one_port(port, true, qualifier, span)
     }
 
     /// `portrange A-B`, of numbers, names or both.
