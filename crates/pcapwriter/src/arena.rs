@@ -1,64 +1,137 @@
-//! Records that wait in memory for their write, with the place where each ends.
+//! Records that wait for their write: heads and small packets here, large packets where they are.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use crate::output::Output;
 
-/// Records that wait for their write.
+/// The part of records that is copied. It keeps its memory from one batch to the next.
 pub(crate) struct Arena {
     bytes: Vec<u8>,
-    /// Where each record ends in `bytes`, ascending.
+    /// Where each record ends among all bytes of the batch, ascending.
     ends: Vec<usize>,
 }
 
-/// What became of the records of an arena.
+/// A packet that stays where it is until it is written.
+#[derive(Clone, Copy)]
+struct Large<'p> {
+    /// How many bytes of the arena come before it.
+    at: usize,
+    bytes: &'p [u8],
+}
+
+/// Records on their way from packets of lifetime `'p` to an output.
+pub(crate) struct Records<'a, 'p> {
+    arena: &'a mut Arena,
+    large: Vec<Large<'p>>,
+    /// Bytes of all in `large`.
+    large_len: usize,
+}
+
+/// What became of records.
 pub(crate) struct Drained {
     /// How many are in the output, whole.
     pub(crate) whole: usize,
     /// How many are not.
     pub(crate) missing: usize,
-    /// How many bytes of the first missing one are in the output.
-    pub(crate) torn_bytes: usize,
+    /// How many bytes the output took.
+    pub(crate) taken: usize,
+    /// How many of those are the beginning of the first missing record.
+    pub(crate) torn: usize,
     pub(crate) result: io::Result<()>,
 }
 
 impl Arena {
-    /// An arena that takes `capacity` bytes without an allocation.
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn new() -> Self {
+        let capacity = ARENA_LEN + MAX_COPIED_LEN;
         Self { bytes: Vec::with_capacity(capacity), ends: Vec::with_capacity(capacity / TYPICAL_RECORD_LEN) }
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+impl<'a, 'p> Records<'a, 'p> {
+    /// Begins with none. Whatever an earlier one left in the arena is forgotten.
+    pub(crate) fn new(arena: &'a mut Arena) -> Self {
+        arena.bytes.clear();
+        arena.ends.clear();
+        Self { arena, large: Vec::new(), large_len: 0 }
     }
 
-    /// Adds what `append` appends as one record, or nothing where it fails.
-    pub(crate) fn push<E>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        append(&mut self.bytes)?;
-        self.ends.push(self.bytes.len());
-        Ok(())
+    /// Copies bytes into the record that is being made.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+        self.arena.bytes.extend_from_slice(bytes);
+    }
+
+    /// Copies 32-bit words. One `extend` per array: the compiler makes it a few wide stores.
+    pub(crate) fn copy_words<const N: usize>(&mut self, words: &[u32; N]) {
+        self.copy(words.map(u32::to_ne_bytes).as_flattened());
+    }
+
+    /// Puts a packet's bytes into the record that is being made; many of them stay where they are.
+    pub(crate) fn put(&mut self, bytes: &'p [u8]) {
+        if bytes.len() < LARGE_LEN {
+            self.copy(bytes);
+        } else {
+            self.large.push(Large { at: self.arena.bytes.len(), bytes });
+            self.large_len += bytes.len();
+        }
+    }
+
+    /// Ends the record that is being made.
+    pub(crate) fn end_record(&mut self) {
+        let end = self.len();
+        self.arena.ends.push(end);
+    }
+
+    /// Bytes of all records.
+    pub(crate) fn len(&self) -> usize {
+        self.arena.bytes.len() + self.large_len
+    }
+
+    /// Whether the arena has had enough.
+    pub(crate) fn is_full(&self) -> bool {
+        self.arena.bytes.len() >= ARENA_LEN
     }
 
     /// Writes all records and forgets them, whether the output took them or not.
     pub(crate) fn drain_to(&mut self, output: &mut impl Output) -> Drained {
-        let (taken, result) = write_all(output, &self.bytes);
-        let whole = self.ends.partition_point(|&end| end <= taken);
-        let whole_bytes = whole.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let (taken, result) = write_all(output, &mut self.slices());
+        let ends = &self.arena.ends;
+        let whole = ends.partition_point(|&end| end <= taken);
+        let whole_bytes = whole.checked_sub(1).map_or(0, |last| ends[last]);
         let drained =
-            Drained { whole, missing: self.ends.len() - whole, torn_bytes: taken - whole_bytes, result };
-        self.bytes.clear();
-        self.ends.clear();
+            Drained { whole, missing: ends.len() - whole, taken, torn: taken - whole_bytes, result };
+        self.arena.bytes.clear();
+        self.arena.ends.clear();
+        self.large.clear();
+        self.large_len = 0;
         drained
+    }
+
+    /// Everything in its order.
+    fn slices(&self) -> Vec<IoSlice<'_>> {
+        let mut slices = Vec::with_capacity(2 * self.large.len() + 1);
+        let mut copied = 0;
+        for large in &self.large {
+            slices.push(IoSlice::new(&self.arena.bytes[copied..large.at]));
+            slices.push(IoSlice::new(large.bytes));
+            copied = large.at;
+        }
+        slices.push(IoSlice::new(&self.arena.bytes[copied..]));
+        slices
     }
 }
 
-/// Writes `bytes`, in as many pieces as the output likes, and says how many it took.
-fn write_all(output: &mut impl Output, bytes: &[u8]) -> (usize, io::Result<()>) {
+/// Writes `slices`, in as many pieces as the output likes, and says how many bytes it took.
+fn write_all(output: &mut impl Output, mut slices: &mut [IoSlice<'_>]) -> (usize, io::Result<()>) {
     let mut taken = 0;
-    while taken < bytes.len() {
-        match output.write(&bytes[taken..]) {
+    // Empty ones are no reason to write.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match output.write(slices) {
             Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
-            Ok(count) => taken += count,
+            Ok(count) => {
+                taken += count;
+                IoSlice::advance_slices(&mut slices, count);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (taken, Err(error)),
         }
@@ -66,5 +139,12 @@ fn write_all(output: &mut impl Output, bytes: &[u8]) -> (usize, io::Result<()>) 
     (taken, Ok(()))
 }
 
+/// From this length on, two entries of an iovec cost less than copying the packet.
+const LARGE_LEN: usize = 1024;
+/// When this many bytes wait, they are written: large enough that write(2) itself costs next to nothing per packet, and
+/// small enough for the second-level cache.
+const ARENA_LEN: usize = 256 * 1024;
+/// More than one record ever adds to the arena: its head, a small packet or the addresses of a large one, its tail.
+const MAX_COPIED_LEN: usize = LARGE_LEN + 128;
 /// A bare TCP acknowledgement in pcapng, in bytes.
 const TYPICAL_RECORD_LEN: usize = 110;

@@ -1,6 +1,6 @@
 //! Frames to pcap or pcapng, readable after any failure.
 //!
-//! A [`Writer`] collects records in memory and hands them to an [`Output`] in large pieces. When the output refuses one,
+//! A [`Writer`] makes records of a [`Batch`] of packets and hands them to an [`Output`] in large pieces, large packets without a copy. When the output refuses one,
 //! the writer takes back the record that was cut in two, never writes again, and goes on counting, so that
 //! [`Summary::written`] is the number of packets that a reader of the output finds.
 //!
@@ -10,9 +10,9 @@
 //! struct Memory(Vec<u8>);
 //!
 //! impl Output for Memory {
-//!     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-//!         self.0.extend_from_slice(bytes);
-//!         Ok(bytes.len())
+//!     fn write(&mut self, slices: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+//!         self.0.extend_from_slice(&slices[0]);
+//!         Ok(slices[0].len())
 //!     }
 //!
 //!     fn take_back(&mut self, bytes: u64) -> std::io::Result<()> {
@@ -33,12 +33,14 @@
 //! };
 //! let mut memory = Memory(Vec::new());
 //! let mut writer = Writer::new(&mut memory, Format::PcapNg, &section)?;
-//! writer.write(&Packet {
+//! writer.batch().push(&Packet {
 //!     interface: 0,
 //!     timestamp_ns: 1_700_000_000_000_000_000,
 //!     original_len: 60,
-//!     parts: &[&[0xff; 12], &[0; 48]],
+//!     bytes: &[0xff; 60],
+//!     vlan: None,
 //!     direction: Direction::Outbound,
+//!     dropped_before: 0,
 //! })?;
 //! let statistics = Statistics { received: 1, ..Statistics::default() };
 //! let summary = writer.finish(&statistics);
@@ -52,6 +54,7 @@
 mod arena;
 mod error;
 mod format;
+mod ledger;
 mod metadata;
 mod output;
 mod record;
@@ -61,4 +64,4 @@ pub use error::WriterError;
 pub use format::{Format, Interface, MAX_SNAPLEN, Section, Statistics};
 pub use output::{Output, OutputFile};
 pub use record::{Direction, Packet};
-pub use writer::{Summary, Writer};
+pub use writer::{Batch, Summary, Writer};

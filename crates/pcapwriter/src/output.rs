@@ -1,35 +1,56 @@
-//! Where records go: regular files, which can give back what they took, and streams, which cannot.
-//!
-//! # Kernel interface
-//! write(2), fstat(2), ftruncate(2), lseek(2), poll(2). No capability is needed.
+//! Where a capture goes.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Where records go.
+/// Something that takes the bytes of a capture.
 pub trait Output {
-    /// Writes a part of `bytes`, as write(2) does, and says how many.
+    /// Takes bytes from the front of `slices`, at least one, and says how many. May wait.
     ///
     /// # Errors
-    /// Those of write(2). [`io::ErrorKind::Interrupted`] is asked again by the caller; any other ends the capture.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// As write(2). [`io::ErrorKind::Interrupted`] makes the writer try again; after any other nothing more is written.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Makes the last `bytes` bytes unwritten, if this is an output that can. A stream does nothing.
+    /// Removes the last `bytes` bytes taken, the beginning of a record whose rest was refused.
+    ///
+    /// An output that cannot, because a reader may have them already, does nothing and succeeds.
     ///
     /// # Errors
-    /// The output could, but failed: it still ends with the bytes.
+    /// The bytes are still there, and whoever reads the output will stumble over them.
     fn take_back(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Of `taken` bytes taken so far, how many a reader finds whatever happens next. For an output that works behind the scenes and
+    /// may fail later; the number never falls.
+    fn kept(&self, taken: u64) -> u64 {
+        taken
+    }
+
+    /// Ends the output: waits until what was taken is kept, or will never be.
+    ///
+    /// # Errors
+    /// Not everything is: [`kept`](Self::kept) says how much.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<O: Output + ?Sized> Output for &mut O {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (**self).write(bytes)
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        (**self).write(slices)
     }
 
     fn take_back(&mut self, bytes: u64) -> io::Result<()> {
         (**self).take_back(bytes)
+    }
+
+    fn kept(&self, taken: u64) -> u64 {
+        (**self).kept(taken)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        (**self).finish()
     }
 }
 
@@ -53,9 +74,9 @@ impl OutputFile {
 
 impl Output for OutputFile {
     /// Waits where write(2) would say `EAGAIN`: whoever shares our standard output may have made it non-blocking.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.file.write(bytes) {
+            match self.file.write_vectored(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_until_writable(&self.file)?,
                 result => return result,
             }

@@ -4,28 +4,43 @@
 //! draft-ietf-opsawg-pcap section 5 and draft-ietf-opsawg-pcapng sections 4.3 and 3.5. Multi-byte fields are in the
 //! byte order of this machine, as the head of the file says.
 
+use crate::arena::Records;
 use crate::error::WriterError;
 use crate::format::{Format, Section};
 
 /// A packet on its way to the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
+pub struct Packet<'p> {
     /// An index of [`Section::interfaces`].
     pub interface: usize,
     /// When it passed, in nanoseconds since the epoch.
     pub timestamp_ns: u64,
-    /// Its length on the wire, in bytes, with a VLAN tag that the caller puts back.
+    /// Its length on the wire, in bytes, a VLAN tag included.
     pub original_len: u32,
-    /// Its captured bytes, one part after the other: a VLAN tag is put back as `[macs, tag, rest]` without a copy.
-    /// What exceeds [`Section::snaplen`] is cut off.
-    pub parts: &'a [&'a [u8]],
+    /// Its captured bytes, from the destination address on. What exceeds [`Section::snaplen`] is cut off.
+    pub bytes: &'p [u8],
+    /// A VLAN tag that was taken out behind the addresses, and is put back there.
+    pub vlan: Option<[u8; 4]>,
     /// Whether it was sent or received. Kept by pcapng only.
     pub direction: Direction,
+    /// Packets that were lost between the one before and this one. Kept by pcapng only.
+    pub dropped_before: u64,
 }
 
-impl Packet<'_> {
+impl<'p> Packet<'p> {
+    /// How many bytes come back in front: addresses and tag, if there is one.
+    fn front(&self) -> Option<([u8; FRONT_LEN], &'p [u8])> {
+        let tag = self.vlan?;
+        let (addresses, rest) = self.bytes.split_first_chunk::<ADDRESSES_LEN>()?;
+        let mut front = [0; FRONT_LEN];
+        front[..ADDRESSES_LEN].copy_from_slice(addresses);
+        front[ADDRESSES_LEN..].copy_from_slice(&tag);
+        Some((front, rest))
+    }
+
     fn captured_len(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
+        let has_front = self.vlan.is_some() && self.bytes.len() >= ADDRESSES_LEN;
+        self.bytes.len() + if has_front { FRONT_LEN - ADDRESSES_LEN } else { 0 }
     }
 }
 
@@ -61,17 +76,20 @@ impl Encoder {
         Self { format, snaplen: section.snaplen, interface_count: section.interfaces.len() }
     }
 
-    /// Appends the record of `packet` to `out`; on an error nothing is appended.
-    pub(crate) fn append(&self, packet: &Packet<'_>, out: &mut Vec<u8>) -> Result<(), WriterError> {
+    /// Appends the record of `packet`; on an error nothing is appended.
+    pub(crate) fn append<'p>(
+        &self,
+        packet: &Packet<'p>,
+        records: &mut Records<'_, 'p>,
+    ) -> Result<(), WriterError> {
         let interface = self.interface_id(packet)?;
         let captured_len = self.clipped_len(packet)?;
         match self.format {
-            Format::Pcap => append_pcap(packet, captured_len, out),
-            Format::PcapNg => {
-                append_pcapng(packet, interface, captured_len, out);
-                Ok(())
-            }
+            Format::Pcap => append_pcap(packet, captured_len, records)?,
+            Format::PcapNg => append_pcapng(packet, interface, captured_len, records),
         }
+        records.end_record();
+        Ok(())
     }
 
     fn interface_id(&self, packet: &Packet<'_>) -> Result<u32, WriterError> {
@@ -97,12 +115,16 @@ impl Encoder {
 ///   12 |                    Original Packet Length                     |
 ///   16 /                          Packet Data                          /
 /// ```
-fn append_pcap(packet: &Packet<'_>, captured_len: u32, out: &mut Vec<u8>) -> Result<(), WriterError> {
+fn append_pcap<'p>(
+    packet: &Packet<'p>,
+    captured_len: u32,
+    records: &mut Records<'_, 'p>,
+) -> Result<(), WriterError> {
     let too_late = WriterError::TimestampTooLate { timestamp_ns: packet.timestamp_ns };
     let seconds = u32::try_from(packet.timestamp_ns / NS_PER_S).ok().ok_or(too_late)?;
     let subsec_ns = low_half(packet.timestamp_ns % NS_PER_S);
-    append_words(&[seconds, subsec_ns, captured_len, packet.original_len], out);
-    append_captured(packet, captured_len, out);
+    records.copy_words(&[seconds, subsec_ns, captured_len, packet.original_len]);
+    append_captured(packet, captured_len, records);
     Ok(())
 }
 
@@ -117,33 +139,38 @@ fn append_pcap(packet: &Packet<'_>, captured_len: u32, out: &mut Vec<u8>) -> Res
 ///   28 /                 Packet Data, padded to 32 bits                /
 ///      |       epb_flags = 2           |          length = 4           |
 ///      |                             flags                             |
+///      |     epb_dropcount = 4         |          length = 8           |   only
+///      |                       packets lost (64 bits)                  |   behind a loss
 ///      |        opt_endofopt = 0       |          length = 0           |
 ///      |                      Block Total Length                       |
 /// ```
-fn append_pcapng(packet: &Packet<'_>, interface: u32, captured_len: u32, out: &mut Vec<u8>) {
+fn append_pcapng<'p>(packet: &Packet<'p>, interface: u32, captured_len: u32, records: &mut Records<'_, 'p>) {
     let padded_len = captured_len.next_multiple_of(4);
-    let total_len = EPB_FIXED_LEN + padded_len;
-    let (upper, lower) = (low_half(packet.timestamp_ns >> 32), low_half(packet.timestamp_ns));
-    let head = [EPB_TYPE, total_len, interface, upper, lower, captured_len, packet.original_len];
-    append_words(&head, out);
-    append_captured(packet, captured_len, out);
-    out.extend_from_slice(&[0; 3][..(padded_len - captured_len) as usize]);
-    append_words(&[option_head(EPB_FLAGS, 4), packet.direction.flags(), 0, total_len], out);
-}
-
-/// The first `captured_len` bytes of the packet.
-fn append_captured(packet: &Packet<'_>, captured_len: u32, out: &mut Vec<u8>) {
-    let mut left = captured_len as usize;
-    for part in packet.parts {
-        let (taken, _) = part.split_at(left.min(part.len()));
-        out.extend_from_slice(taken);
-        left -= taken.len();
+    let dropcount_len = if packet.dropped_before > 0 { EPB_DROPCOUNT_LEN } else { 0 };
+    let total_len = EPB_FIXED_LEN + padded_len + dropcount_len;
+    let (upper, lower) = halves(packet.timestamp_ns);
+    records.copy_words(&[EPB_TYPE, total_len, interface, upper, lower, captured_len, packet.original_len]);
+    append_captured(packet, captured_len, records);
+    records.copy(&[0; 3][..(padded_len - captured_len) as usize]);
+    records.copy_words(&[option_head(EPB_FLAGS, 4), packet.direction.flags()]);
+    if packet.dropped_before > 0 {
+        records.copy_words(&[option_head(EPB_DROPCOUNT, 8)]);
+        records.copy(&packet.dropped_before.to_ne_bytes());
     }
+    records.copy_words(&[OPT_ENDOFOPT, total_len]);
 }
 
-/// One `extend` per array: the compiler makes it a few wide stores.
-fn append_words<const N: usize>(words: &[u32; N], out: &mut Vec<u8>) {
-    out.extend_from_slice(words.map(u32::to_ne_bytes).as_flattened());
+/// The first `captured_len` bytes of the packet, its VLAN tag where it belongs.
+fn append_captured<'p>(packet: &Packet<'p>, captured_len: u32, records: &mut Records<'_, 'p>) {
+    let len = captured_len as usize;
+    match packet.front() {
+        None => records.put(&packet.bytes[..len]),
+        Some((front, rest)) => {
+            let in_front = len.min(FRONT_LEN);
+            records.copy(&front[..in_front]);
+            records.put(&rest[..len - in_front]);
+        }
+    }
 }
 
 /// Two 16-bit fields, code and length, as the word that holds both in this machine's byte order.
@@ -152,15 +179,26 @@ const fn option_head(code: u16, length: u16) -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
+/// Upper and lower half.
+const fn halves(value: u64) -> (u32, u32) {
+    (low_half(value >> 32), low_half(value))
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "it is asked for the low half")]
 const fn low_half(value: u64) -> u32 {
     value as u32
 }
 
 const NS_PER_S: u64 = 1_000_000_000;
+/// Destination and source address, `2 * ETH_ALEN`.
+const ADDRESSES_LEN: usize = 12;
+/// Addresses and a VLAN tag.
+const FRONT_LEN: usize = 16;
 const EPB_TYPE: u32 = 6;
 const EPB_FLAGS: u16 = 2;
-/// Every field of the block but the packet: seven words before it, four behind.
+const EPB_DROPCOUNT: u16 = 4;
+const OPT_ENDOFOPT: u32 = 0;
+/// Every field of the block but the packet and a drop count: seven words before the packet, four behind.
 const EPB_FIXED_LEN: u32 = 11 * 4;
-/// The longest record that is ever made, in bytes.
-pub(crate) const MAX_RECORD_LEN: usize = (crate::format::MAX_SNAPLEN + EPB_FIXED_LEN) as usize;
+/// Its head and 64 bits.
+const EPB_DROPCOUNT_LEN: u32 = 3 * 4;

@@ -1,36 +1,48 @@
 //! The writer: packets in, whole records out, and the count of both.
 //!
 //! # Theory of operation
-//! Records are collected in an arena of 256 KiB and written together, when it is full or when [`Writer::flush`] is
-//! called. The arena knows where each record ends. So when the output takes only a part of it, the writer knows how many
+//! Packets come in batches. A [`Batch`] borrows the memory that its packets are in, a block of a ring, so that large ones need
+//! not be copied; all of it is written when the batch ends, and before that whenever 256 KiB were copied. The batch knows
+//! where each record ends. So when the output takes only a part of it, the writer knows how many
 //! packets are there in full, and how many bytes of the next one have to be taken back. From then on it writes nothing
 //! and counts what is lost.
 
-use std::mem;
-
-use crate::arena::{Arena, Drained};
+use crate::arena::{Arena, Drained, Records};
 use crate::error::WriterError;
 use crate::format::{Format, Section, Statistics};
+use crate::ledger::Ledger;
 use crate::metadata::{self, Tail};
 use crate::output::Output;
-use crate::record::{Encoder, MAX_RECORD_LEN, Packet};
+use crate::record::{Encoder, Packet};
 
 /// Writes one capture to one output.
 pub struct Writer<O: Output> {
+    arena: Arena,
+    state: State<O>,
+}
+
+/// Everything but the arena, which a batch borrows beside it.
+struct State<O> {
     output: O,
     encoder: Encoder,
-    arena: Arena,
     tail: Tail,
+    ledger: Ledger,
     summary: Summary,
 }
 
+/// Packets that go to a [`Writer`] together, from memory that is borrowed for `'p`. Dropped, it is written.
+pub struct Batch<'w, 'p, O: Output> {
+    records: Records<'w, 'p>,
+    state: &'w mut State<O>,
+}
+
 /// What became of the packets that were given to a [`Writer`]: `written + lost` is the number of calls to
-/// [`Writer::write`].
+/// [`Batch::push`].
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Packets that are in the output, whole.
     pub written: u64,
-    /// Packets that are not: the output failed, or [`Writer::write`] refused them.
+    /// Packets that are not: the output failed, or [`Batch::push`] refused them.
     pub lost: u64,
     /// Why the output ended early, if it did: [`WriterError::Output`] or [`WriterError::Torn`].
     pub error: Option<WriterError>,
@@ -44,98 +56,117 @@ impl<O: Output> Writer<O> {
     /// a file; nothing was written. [`WriterError::Output`], [`WriterError::Torn`]: the output did not take the head.
     pub fn new(output: O, format: Format, section: &Section<'_>) -> Result<Self, WriterError> {
         let (head, tail) = metadata::head(format, section)?;
-        let mut writer = Self {
-            output,
-            encoder: Encoder::new(format, section),
-            arena: Arena::with_capacity(ARENA_LEN + MAX_RECORD_LEN),
-            tail,
-            summary: Summary::default(),
-        };
+        let encoder = Encoder::new(format, section);
+        let summary = Summary::default();
+        let state = State { output, encoder, tail, ledger: Ledger::default(), summary };
+        let mut writer = Self { arena: Arena::new(), state };
         writer.write_metadata(&head);
-        match writer.summary.error.take() {
+        match writer.state.summary.error.take() {
             Some(error) => Err(error),
             None => Ok(writer),
         }
     }
 
-    /// Takes a packet. It is in the output after the next [`flush`](Self::flush) at the latest.
+    /// Begins to take packets from memory that is borrowed for `'p`.
+    pub fn batch<'p>(&mut self) -> Batch<'_, 'p, O> {
+        Batch { records: Records::new(&mut self.arena), state: &mut self.state }
+    }
+
+    /// What became of the packets so far. An output that works behind the scenes may still lose some of them.
+    pub fn so_far(&self) -> &Summary {
+        &self.state.summary
+    }
+
+    /// Ends the capture: in pcapng, one statistics block for each interface is written; then the output is ended.
     ///
-    /// After a failure of the output, packets are counted as lost and this succeeds: see [`failure`](Self::failure).
+    /// An output that has failed gets nothing more.
+    pub fn finish(mut self, statistics: &Statistics) -> Summary {
+        if self.state.summary.error.is_none() {
+            let tail = self.state.tail.bytes(statistics, self.state.summary.written);
+            self.write_metadata(&tail);
+        }
+        self.state.end();
+        self.state.summary
+    }
+
+    /// Writes `bytes` wholly or not at all.
+    fn write_metadata(&mut self, bytes: &[u8]) {
+        let mut records = Records::new(&mut self.arena);
+        records.copy(bytes);
+        // No packet's record: it counts for nothing when it is there.
+        let drained = records.drain_to(&mut self.state.output);
+        self.state.settle(drained);
+    }
+}
+
+impl<'p, O: Output> Batch<'_, 'p, O> {
+    /// Takes a packet.
+    ///
+    /// After a failure of the output, packets are counted as lost and this succeeds: see [`Writer::so_far`].
     ///
     /// # Errors
     /// [`WriterError::UnknownInterface`], [`WriterError::TimestampTooLate`], [`WriterError::OriginalTooShort`]: the packet
     /// cannot be said in this file. It is counted as lost; others can follow.
-    pub fn write(&mut self, packet: &Packet<'_>) -> Result<(), WriterError> {
-        if self.summary.error.is_some() {
-            self.summary.lost += 1;
+    pub fn push(&mut self, packet: &Packet<'p>) -> Result<(), WriterError> {
+        let summary = &mut self.state.summary;
+        if summary.error.is_some() {
+            summary.lost += 1;
             return Ok(());
         }
-        let pushed = self.arena.push(|bytes| self.encoder.append(packet, bytes));
-        self.summary.lost += u64::from(pushed.is_err());
-        if self.arena.len() >= ARENA_LEN {
+        let pushed = self.state.encoder.append(packet, &mut self.records);
+        summary.lost += u64::from(pushed.is_err());
+        if self.records.is_full() {
             self.flush();
         }
         pushed
     }
 
-    /// Writes what was collected. To be called before each wait, so that readers of a pipe see packets at once.
-    ///
+    /// How long the output will be, in bytes, when what was pushed is in it.
+    pub fn position(&self) -> u64 {
+        self.state.ledger.taken() + self.records.len() as u64
+    }
+
     /// Blocks as long as the output does.
-    pub fn flush(&mut self) {
-        let drained = self.arena.drain_to(&mut self.output);
+    fn flush(&mut self) {
+        if self.records.len() > 0 {
+            let drained = self.records.drain_to(&mut self.state.output);
+            self.state.settle(drained);
+        }
+    }
+}
+
+impl<O: Output> Drop for Batch<'_, '_, O> {
+    /// Writes what was pushed, also when a panic elsewhere ends the batch.
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl<O: Output> State<O> {
+    /// Counts, leaves a whole record at the end of the output, and remembers a failure.
+    fn settle(&mut self, drained: Drained) {
         self.summary.written += drained.whole as u64;
         self.summary.lost += drained.missing as u64;
-        self.settle(drained);
-    }
-
-    /// Why packets are being lost, if they are.
-    pub fn failure(&self) -> Option<&WriterError> {
-        self.summary.error.as_ref()
-    }
-
-    /// Ends the capture: what was collected is written, then, in pcapng, one statistics block for each interface.
-    ///
-    /// An output that has failed gets nothing more.
-    pub fn finish(mut self, statistics: &Statistics) -> Summary {
-        self.flush();
-        if self.summary.error.is_none() {
-            let tail = self.tail.bytes(statistics, self.summary.written);
-            self.write_metadata(&tail);
-        }
-        mem::take(&mut self.summary)
-    }
-
-    /// Writes `bytes` wholly or not at all. The arena must be empty.
-    fn write_metadata(&mut self, bytes: &[u8]) {
-        let Ok(()) = self.arena.push(|arena| {
-            arena.extend_from_slice(bytes);
-            Ok::<_, std::convert::Infallible>(())
-        });
-        let drained = self.arena.drain_to(&mut self.output);
-        self.settle(drained);
-    }
-
-    /// Leaves a whole record at the end of the output, and remembers a failure.
-    fn settle(&mut self, drained: Drained) {
+        self.ledger.add((drained.taken - drained.torn) as u64, drained.whole as u64);
+        self.ledger.settle(self.output.kept(self.ledger.taken()));
         let Err(source) = drained.result else { return };
-        let cut = match drained.torn_bytes as u64 {
+        let cut = match drained.torn as u64 {
             0 => Ok(()),
-            torn_bytes => self.output.take_back(torn_bytes),
+            torn => self.output.take_back(torn),
         };
         self.summary.error = Some(match cut {
             Ok(()) => WriterError::Output { source },
             Err(cut) => WriterError::Torn { source, cut },
         });
     }
-}
 
-impl<O: Output> Drop for Writer<O> {
-    /// Writes what was collected, so that a panic elsewhere loses no packet. Nothing waits after `finish`.
-    fn drop(&mut self) {
-        self.flush();
+    /// Ends the output, and takes from the count what it has lost since it took it.
+    fn end(&mut self) {
+        if let Err(source) = self.output.finish() {
+            self.summary.error.get_or_insert(WriterError::Output { source });
+        }
+        let unkept = self.ledger.unkept(self.output.kept(self.ledger.taken()));
+        self.summary.written -= unkept;
+        self.summary.lost += unkept;
     }
 }
-
-/// When this many bytes wait, they are written: large enough that write(2) itself costs next to nothing per packet, and
-/// small enough for the second-level cache.
-const ARENA_LEN: usize = 256 * 1024;

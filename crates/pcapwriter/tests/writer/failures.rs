@@ -1,25 +1,25 @@
 //! An output that fails after each possible byte: what is left is read completely, and `written` is true.
 
 use std::error::Error as _;
-use std::io;
+use std::io::{self, IoSlice};
 
-use crate::support::{FORMATS, Memory, OwnedPacket, SECTION, STATISTICS, capture, packets, read};
+use crate::support::{FORMATS, Memory, OwnedPacket, SECTION, STATISTICS, capture, packets, read, write};
 use nsntrace_pcapwriter::{Format, Output, Summary, Writer, WriterError};
 
 #[test]
 fn a_file_ends_with_a_whole_record_wherever_it_fails() {
     for format in FORMATS {
-        for flush_every in [1, 3, usize::MAX] {
-            check_every_offset(format, flush_every);
+        for (batch_len, max_len) in [(1, 120), (3, 120), (12, 120), (5, 1300)] {
+            check_every_offset(format, batch_len, max_len);
         }
     }
 }
 
-fn check_every_offset(format: Format, flush_every: usize) {
-    let packets = packets(3, 12, 120);
+fn check_every_offset(format: Format, batch_len: usize, max_len: usize) {
+    let packets = packets(3, 12, max_len);
     let (whole, _) = capture(format, &packets);
     for room in head_len(format)..whole.len() {
-        let (memory, summary) = capture_into(room, true, format, flush_every, &packets);
+        let (memory, summary) = capture_into(room, true, format, batch_len, &packets);
         let expected: Vec<_> = packets.iter().map(OwnedPacket::captured).collect();
         let written = usize::try_from(summary.written).unwrap();
         assert!(whole.starts_with(&memory.bytes), "room {room}");
@@ -27,11 +27,11 @@ fn check_every_offset(format: Format, flush_every: usize) {
         assert_eq!(summary.written + summary.lost, 12, "room {room}");
         assert!(matches!(summary.error, Some(WriterError::Output { .. })), "{:?}", summary.error);
         assert!(
-            room - memory.bytes.len() < longest_piece(format),
+            room - memory.bytes.len() < longest_piece(format, max_len),
             "room {room}: whole records were taken back"
         );
     }
-    let (memory, summary) = capture_into(whole.len(), true, format, flush_every, &packets);
+    let (memory, summary) = capture_into(whole.len(), true, format, batch_len, &packets);
     assert!(memory.bytes == whole && summary.error.is_none() && summary.written == 12);
 }
 
@@ -67,15 +67,12 @@ fn a_head_that_does_not_fit_leaves_nothing() {
 fn failure_is_known_as_soon_as_it_happens() {
     let mut memory = Memory::new(head_len(Format::Pcap) + 100, true);
     let mut writer = Writer::new(&mut memory, Format::Pcap, &SECTION).unwrap();
-    assert!(writer.failure().is_none());
-    packets(1, 1, 40)[0].write_to(&mut writer);
-    writer.flush();
-    assert!(writer.failure().is_none());
-    for packet in packets(9, 5, 2000) {
-        packet.write_to(&mut writer);
-    }
-    writer.flush();
-    let failure = writer.failure().expect("100 bytes are not enough");
+    assert!(writer.so_far().error.is_none());
+    write(&mut writer, &packets(1, 1, 40), 1);
+    assert_eq!((writer.so_far().written, writer.so_far().lost), (1, 0));
+    write(&mut writer, &packets(9, 5, 2000), 5);
+    assert_eq!((writer.so_far().written, writer.so_far().lost), (1, 5));
+    let failure = writer.so_far().error.as_ref().expect("100 bytes are not enough");
     assert_eq!(failure.to_string(), "cannot write the capture");
     assert_eq!(
         failure.source().unwrap().to_string(),
@@ -87,7 +84,7 @@ fn failure_is_known_as_soon_as_it_happens() {
 fn an_output_that_takes_nothing_is_a_failure_and_not_a_loop() {
     struct Deaf;
     impl Output for Deaf {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
             Ok(0)
         }
         fn take_back(&mut self, _: u64) -> io::Result<()> {
@@ -102,8 +99,8 @@ fn an_output_that_takes_nothing_is_a_failure_and_not_a_loop() {
 fn a_half_record_that_stays_is_said() {
     struct Sticky(usize);
     impl Output for Sticky {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let taken = self.0.min(bytes.len());
+        fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let taken = self.0.min(slices[0].len());
             self.0 -= taken;
             if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
         }
@@ -118,13 +115,18 @@ fn a_half_record_that_stays_is_said() {
 }
 
 #[test]
-fn a_writer_that_is_dropped_writes_what_it_holds() {
-    let packets = packets(11, 20, 100);
+fn a_panic_loses_no_packet_that_was_pushed() {
+    let packets = packets(11, 20, 3000);
     let mut memory = Memory::endless();
     let mut writer = Writer::new(&mut memory, Format::Pcap, &SECTION).unwrap();
-    for packet in &packets {
-        packet.write_to(&mut writer);
-    }
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut batch = writer.batch();
+        for packet in &packets {
+            batch.push(&packet.as_packet()).unwrap();
+        }
+        panic!("elsewhere");
+    }));
+    assert!(panicked.is_err());
     drop(writer);
     assert_eq!(read(Format::Pcap, &memory.bytes).unwrap().len(), 20);
 }
@@ -133,17 +135,12 @@ fn capture_into(
     room: usize,
     is_regular: bool,
     format: Format,
-    flush_every: usize,
+    batch_len: usize,
     packets: &[OwnedPacket],
 ) -> (Memory, Summary) {
     let mut memory = Memory::new(room, is_regular);
     let mut writer = Writer::new(&mut memory, format, &SECTION).unwrap();
-    for (index, packet) in packets.iter().enumerate() {
-        packet.write_to(&mut writer);
-        if (index + 1) % flush_every == 0 {
-            writer.flush();
-        }
-    }
+    write(&mut writer, packets, batch_len);
     let summary = writer.finish(&STATISTICS);
     (memory, summary)
 }
@@ -155,9 +152,9 @@ fn head_len(format: Format) -> usize {
 }
 
 /// Longer than any packet record of these tests, and than the closing statistics.
-fn longest_piece(format: Format) -> usize {
+fn longest_piece(format: Format, max_len: usize) -> usize {
     match format {
-        Format::Pcap => 16 + 121,
-        Format::PcapNg => 320,
+        Format::Pcap => 16 + max_len + 1,
+        Format::PcapNg => 200 + max_len,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use crate::support::{FORMATS, OwnedPacket, SECTION, STATISTICS, capture, packets, read};
+use crate::support::{FORMATS, OwnedPacket, SECTION, STATISTICS, capture, packets, read, write};
 use nsntrace_pcapwriter::{Format, OutputFile, Summary, Writer, WriterError};
 
 #[test]
@@ -72,7 +72,7 @@ fn what_others_write_later_follows_the_last_record() {
         file.seek(io::SeekFrom::Start(5)).unwrap();
         let mut shared = file.try_clone().unwrap();
         let mut output = OutputFile::new(file).unwrap();
-        assert_eq!(output.write(b"wholehalf").unwrap(), 9);
+        assert_eq!(output.write(&[io::IoSlice::new(b"wholehalf")]).unwrap(), 9);
         output.take_back(4).unwrap();
         shared.write_all(b"later").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "olderwholelater");
@@ -84,7 +84,7 @@ fn bytes_of_others_are_not_cut_off() {
     use nsntrace_pcapwriter::Output as _;
     let path = fresh_directory("others").join("capture");
     let mut output = OutputFile::new(File::create(&path).unwrap()).unwrap();
-    assert_eq!(output.write(b"half").unwrap(), 4);
+    assert_eq!(output.write(&[io::IoSlice::new(b"half")]).unwrap(), 4);
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"theirs").unwrap();
     assert_eq!(output.take_back(4).unwrap_err().to_string(), "somebody else's bytes follow it");
     assert_eq!(fs::read_to_string(&path).unwrap(), "halftheirs");
@@ -98,7 +98,7 @@ fn a_device_that_is_full_is_a_failure_at_once() {
 }
 
 #[test]
-fn the_reader_of_a_pipe_sees_packets_after_each_flush() {
+fn the_reader_of_a_pipe_sees_packets_after_each_batch() {
     let (mut reader, pipe) = io::pipe().unwrap();
     let packets = packets(19, 3, 100);
     let (whole, _) = capture(Format::Pcap, &packets);
@@ -106,10 +106,9 @@ fn the_reader_of_a_pipe_sees_packets_after_each_flush() {
     let mut writer = Writer::new(output, Format::Pcap, &SECTION).unwrap();
     let mut seen = vec![0; 24];
     reader.read_exact(&mut seen).unwrap();
-    for packet in &packets {
-        packet.write_to(&mut writer);
-        writer.flush();
-        let mut record = vec![0; 16 + packet.captured().len()];
+    for packet in packets.chunks(1) {
+        write(&mut writer, packet, 1);
+        let mut record = vec![0; 16 + packet[0].captured().len()];
         reader.read_exact(&mut record).unwrap();
         seen.extend(record);
     }
@@ -124,7 +123,7 @@ fn a_pipe_that_nobody_reads_is_a_failure() {
     let mut writer = Writer::new(output, Format::PcapNg, &SECTION).unwrap();
     assert!(reader.read(&mut [0; 4096]).unwrap() > 0);
     drop(reader);
-    packets(23, 1, 100)[0].write_to(&mut writer);
+    write(&mut writer, &packets(23, 1, 100), 1);
     let summary = writer.finish(&STATISTICS);
     assert_eq!((summary.written, summary.lost), (0, 1));
     assert!(
@@ -150,9 +149,7 @@ fn a_non_blocking_pipe_is_waited_for() {
 
 fn write_all(file: File, format: Format, packets: &[OwnedPacket]) -> Summary {
     let mut writer = Writer::new(OutputFile::new(file).unwrap(), format, &SECTION).unwrap();
-    for packet in packets {
-        packet.write_to(&mut writer);
-    }
+    write(&mut writer, packets, 40);
     writer.finish(&STATISTICS)
 }
 

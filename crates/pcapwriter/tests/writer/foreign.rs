@@ -23,8 +23,7 @@ fn tcpdump_reads_both_formats() {
 #[test]
 fn tcpdump_sees_the_tag_that_was_put_back() {
     let mut packet = udp_packets().remove(0);
-    let rest = packet.parts[0].split_off(12);
-    packet.parts.extend([vec![0x81, 0, 0, 42], rest]);
+    packet.vlan = Some([0x81, 0, 0, 42]);
     packet.original_len += 4;
     for format in support::FORMATS {
         let path = sample(format, "vlan", std::slice::from_ref(&packet));
@@ -102,7 +101,7 @@ fn capinfos_reads_pcap() {
 #[test]
 fn packets_of_the_greatest_length_are_read() {
     let mut packets = udp_packets();
-    packets[1].parts.push(vec![0; 262_144 - 60]);
+    packets[1].bytes.resize(262_144, 0);
     packets[1].original_len = 400_000;
     for format in support::FORMATS {
         let path = sample(format, "long", &packets);
@@ -120,9 +119,7 @@ fn foreign_readers_accept_what_a_full_disk_left() {
         let room = whole.len() - if format == Format::Pcap { 20 } else { 300 };
         let mut memory = Memory::new(room, true);
         let mut writer = Writer::new(&mut memory, format, &SECTION).unwrap();
-        for packet in udp_packets() {
-            packet.write_to(&mut writer);
-        }
+        support::write(&mut writer, &udp_packets(), 4);
         let written = writer.finish(&STATISTICS).written;
         assert!((1..4).contains(&written), "{written}");
         let path = path_of(format, "cut");
@@ -136,9 +133,7 @@ fn sample(format: Format, name: &str, packets: &[OwnedPacket]) -> String {
     let path = path_of(format, name);
     let mut memory = Memory::endless();
     let mut writer = Writer::new(&mut memory, format, &SECTION).unwrap();
-    for packet in packets {
-        packet.write_to(&mut writer);
-    }
+    support::write(&mut writer, packets, 3);
     assert!(writer.finish(&STATISTICS).error.is_none());
     fs::write(&path, &memory.bytes).unwrap();
     path
@@ -157,8 +152,10 @@ fn udp_packets() -> Vec<OwnedPacket> {
             interface: index % 2,
             timestamp_ns: START_NS + index as u64,
             original_len: 60,
-            parts: vec![frame.clone()],
+            bytes: frame.clone(),
+            vlan: None,
             direction: [Direction::Inbound, Direction::Outbound][index % 2],
+            dropped_before: 0,
         })
         .collect()
 }

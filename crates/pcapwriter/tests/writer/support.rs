@@ -1,6 +1,6 @@
 //! Random packets, a section, an output that fails where it is told to, and reading back.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use nsntrace_pcapwriter::{
@@ -54,53 +54,66 @@ impl Random {
     }
 }
 
-/// A packet that owns its parts.
+/// A packet that owns its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedPacket {
     pub(crate) interface: usize,
     pub(crate) timestamp_ns: u64,
     pub(crate) original_len: u32,
-    pub(crate) parts: Vec<Vec<u8>>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) vlan: Option<[u8; 4]>,
     pub(crate) direction: Direction,
+    pub(crate) dropped_before: u64,
 }
 
 impl OwnedPacket {
     pub(crate) fn random(random: &mut Random, max_len: usize) -> Self {
-        let part_count = 1 + random.below(3);
-        let parts: Vec<_> = (0..part_count)
-            .map(|_| {
-                let length = random.below(max_len / part_count + 1);
-                random.bytes(length)
-            })
-            .collect();
-        let captured: usize = parts.iter().map(Vec::len).sum();
+        // By turns lengths of every size, and those around the border between copied and not.
+        let border = (1020 + random.below(24)).min(max_len);
+        let length = [random.below(max_len + 1), border][random.below(2)];
+        let vlan = [None, Some([0x81, 0, 0x20, 42])][random.below(2)].filter(|_| length + 4 <= max_len);
         Self {
             interface: random.below(2),
             timestamp_ns: START_NS + random.next() % 1_000_000_000_000,
-            original_len: u32::try_from(captured + random.below(2) * random.below(100_000)).expect("small"),
-            parts,
+            original_len: u32::try_from(length + 4 + random.below(2) * random.below(100_000)).expect("small"),
+            bytes: random.bytes(length),
+            vlan,
             direction: [Direction::Inbound, Direction::Outbound][random.below(2)],
+            dropped_before: [0, 0, 1, u64::MAX][random.below(4)],
         }
     }
 
     pub(crate) fn captured(&self) -> Vec<u8> {
-        self.parts.concat()
+        match self.vlan {
+            Some(tag) if self.bytes.len() >= 12 => [&self.bytes[..12], &tag, &self.bytes[12..]].concat(),
+            _ => self.bytes.clone(),
+        }
     }
 
     pub(crate) fn timestamp(&self) -> Duration {
         Duration::from_nanos(self.timestamp_ns)
     }
 
-    pub(crate) fn write_to<O: Output>(&self, writer: &mut Writer<O>) {
-        let parts: Vec<&[u8]> = self.parts.iter().map(Vec::as_slice).collect();
-        let packet = Packet {
+    pub(crate) fn as_packet(&self) -> Packet<'_> {
+        Packet {
             interface: self.interface,
             timestamp_ns: self.timestamp_ns,
             original_len: self.original_len,
-            parts: &parts,
+            bytes: &self.bytes,
+            vlan: self.vlan,
             direction: self.direction,
-        };
-        writer.write(&packet).unwrap();
+            dropped_before: self.dropped_before,
+        }
+    }
+}
+
+/// Writes packets in batches of `batch_len`.
+pub(crate) fn write<O: Output>(writer: &mut Writer<O>, packets: &[OwnedPacket], batch_len: usize) {
+    for packets in packets.chunks(batch_len) {
+        let mut batch = writer.batch();
+        for packet in packets {
+            batch.push(&packet.as_packet()).unwrap();
+        }
     }
 }
 
@@ -130,7 +143,7 @@ impl Memory {
 }
 
 impl Output for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         assert!(!self.has_failed, "written to again after a failure");
         if self.random.below(4) == 0 {
             return Err(io::ErrorKind::Interrupted.into());
@@ -139,10 +152,14 @@ impl Output for Memory {
             self.has_failed = true;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let room = self.room - self.bytes.len();
-        let taken = bytes.len().min(room).min(1 + self.random.below(100_000));
-        self.bytes.extend_from_slice(&bytes[..taken]);
-        Ok(taken)
+        let old_len = self.bytes.len();
+        let mut left = (self.room - old_len).min(1 + self.random.below(100_000));
+        for slice in slices {
+            let taken = slice.len().min(left);
+            self.bytes.extend_from_slice(&slice[..taken]);
+            left -= taken;
+        }
+        Ok(self.bytes.len() - old_len)
     }
 
     fn take_back(&mut self, bytes: u64) -> io::Result<()> {
@@ -159,9 +176,7 @@ impl Output for Memory {
 pub(crate) fn capture(format: Format, packets: &[OwnedPacket]) -> (Vec<u8>, Summary) {
     let mut memory = Memory::endless();
     let mut writer = Writer::new(&mut memory, format, &SECTION).unwrap();
-    for packet in packets {
-        packet.write_to(&mut writer);
-    }
+    write(&mut writer, packets, 7);
     let summary = writer.finish(&STATISTICS);
     (memory.bytes, summary)
 }
