@@ -44,27 +44,6 @@ pub struct Frame<'block> {
     pub bytes: &'block [u8],
 }
 
-impl<'block> Frame<'block> {
-    /// The frame as it was on the link, in three slices: addresses, VLAN tag or nothing, the rest.
-    pub fn parts(&'block self) -> [&'block [u8]; 3] {
-        match &self.vlan {
-            Some(tag) if self.bytes.len() >= ETHERNET_ADDRESSES => {
-                let (addresses, rest) = self.bytes.split_at(ETHERNET_ADDRESSES);
-                // The tag must not make a record longer than any reader takes.
-                let room = MAX_SNAPLEN - ETHERNET_ADDRESSES - tag.len();
-                [addresses, tag, &rest[..rest.len().min(room)]]
-            }
-            _ => [self.bytes, &[], &[]],
-        }
-    }
-
-    /// Bytes of the frame on the link, VLAN tag included.
-    pub fn wire_len(&self) -> u32 {
-        let tag = if self.vlan.is_some() { 4 } else { 0 };
-        self.original_len.saturating_add(tag)
-    }
-}
-
 /// The frames of one block, in the order of their arrival.
 #[derive(Clone, Debug)]
 pub struct Frames<'block> {
@@ -165,10 +144,6 @@ const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
 /// include/uapi/linux/if_ether.h.
 const ETH_P_8021Q: u16 = 0x8100;
-/// Longer records make tcpdump and tshark refuse a file.
-pub const MAX_SNAPLEN: usize = 262_144;
-/// Destination and source address, `2 * ETH_ALEN`.
-const ETHERNET_ADDRESSES: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -218,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_the_kernel_took_out_stands_behind_the_addresses_again() {
+    fn a_tag_that_the_kernel_took_out_is_given_as_it_stood() {
         let addresses_and_rest = b"ddddddssssssTTpayload";
         let bytes = block(&[(
             TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID,
@@ -228,8 +203,7 @@ mod tests {
             addresses_and_rest,
         )]);
         let frame = Frames::new(&bytes).next().unwrap();
-        assert_eq!(frame.parts().concat(), b"ddddddssssss\x88\xa8\x20\x64TTpayload");
-        assert_eq!(frame.wire_len(), frame.original_len + 4);
+        assert_eq!((frame.vlan, frame.bytes), (Some(*b"\x88\xa8\x20\x64"), &addresses_and_rest[..]));
     }
 
     #[test]

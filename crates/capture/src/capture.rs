@@ -3,7 +3,9 @@
 //! # Theory of operation
 //! A socket receives nothing before bind: so the ring, for which the kernel needs long, can be made while there is not even a
 //! link to receive from. Then the filter is attached and locked, and bind starts reception: no packet slips in early,
-//! none is missed once [`IdleRing::start`] has returned. Blocks come back in the order of their numbers. At
+//! none is missed once [`IdleRing::start`] has returned. Blocks come in the order of their numbers, each on loan until it is
+//! dropped. A block that the kernel has closed while its drop counter was not zero says so; we ask for the counter then, which sets it back,
+//! and so know how many packets were lost at that place. At
 //! the end nobody waits for the retire timer: links are taken down by the caller, which waits for all receivers still at work, and then
 //! the block that the kernel was filling is read as it stands.
 //!
@@ -17,16 +19,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nsntrace_sys::{Geometry, Insn, PacketSocket, Ring};
 
-use crate::block::{Frame, Frames};
+use crate::block::Frames;
 use crate::error::CaptureError;
 use crate::program::each_packet_once;
-
-/// 16 blocks of 1 MiB, given out when full or `retire_timeout_ms` old.
-///
-/// A longer time-out means fewer wake-ups, a shorter one that a reader of a pipe sees packets sooner.
-pub fn ring_geometry(retire_timeout_ms: u32) -> Geometry {
-    Geometry { block_bytes: 1 << 20, block_count: 16, retire_timeout_ms }
-}
 
 /// Packet counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +75,9 @@ impl IdleRing {
         let Self { ring, socket } = self;
         socket.lock_filter(&each_packet_once(ifindex, filter)).map_err(CaptureError::Filter)?;
         socket.bind_all().map_err(CaptureError::Bind)?;
-        Ok(Capture { ring, socket, next: 0, sequence: FIRST_SEQUENCE, statistics: Statistics::default() })
+        let block_count = ring.geometry().block_count;
+        let statistics = Statistics::default();
+        Ok(Capture { ring, socket, block_count, next: 0, sequence: FIRST_SEQUENCE, statistics })
     }
 }
 
@@ -96,6 +93,7 @@ pub struct Capture {
     // Before the socket: the mapping goes first.
     ring: Ring,
     socket: PacketSocket,
+    block_count: usize,
     /// The block that comes next.
     next: usize,
     /// The number that the kernel gave or will give to it.
@@ -104,30 +102,32 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Hands every frame of the next ready block to `sink` and gives the block back. False when none is ready.
-    pub fn read_block(&mut self, mut sink: impl FnMut(&Frame<'_>)) -> bool {
-        let Some(block) = self.ring.retired(self.next) else { return false };
-        let frames = Frames::new(block.bytes());
-        self.sequence = frames.sequence().unwrap_or(self.sequence).wrapping_add(1);
-        frames.for_each(|frame| sink(&frame));
-        drop(block);
-        self.next = (self.next + 1) % self.ring.geometry().block_count;
-        true
+    /// The next block that is ready, on loan until it is dropped.
+    ///
+    /// # Errors
+    /// [`CaptureError::Statistics`]: packets were lost, and the kernel does not say how many.
+    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
+        let index = self.next;
+        let Some(loan) = self.ring.retired(index) else { return Ok(None) };
+        let before = self.statistics.dropped;
+        if loan.is_losing() {
+            self.statistics.add(&self.socket)?;
+        }
+        self.next = (index + 1) % self.block_count;
+        self.sequence = Frames::new(loan.bytes()).sequence().unwrap_or(self.sequence).wrapping_add(1);
+        Ok(Some(Block { bytes: Bytes::Loan(loan), dropped_before: self.statistics.dropped - before }))
     }
 
-    /// Hands every frame that is left to `sink`, those of the block that the kernel was still filling included.
+    /// What the kernel has put into the block that it is still filling.
     ///
-    /// To be called once, after all links of the namespace were taken down: before that, frames could still be on their
-    /// way into the block.
-    pub fn drain(&mut self, mut sink: impl FnMut(&Frame<'_>)) {
-        while self.read_block(&mut sink) {}
+    /// To be called once, after [`next_block`](Self::next_block) had no more, and after all links of the namespace were taken down:
+    /// before that, frames could still be on their way into the block.
+    pub fn open_block(&mut self) -> Option<Block<'static>> {
         let copy = self.ring.copy_filling(self.next);
-        let frames = Frames::new(&copy);
         // A block with an older number is one that we gave back and that the kernel has not started on again: it
         // stops at such a block after a ring full of drops.
-        if frames.sequence() == Some(self.sequence) {
-            frames.for_each(|frame| sink(&frame));
-        }
+        let is_open = Frames::new(&copy).sequence() == Some(self.sequence);
+        is_open.then_some(Block { bytes: Bytes::Copy(copy), dropped_before: 0 })
     }
 
     /// Packet counts since the start, asked of the kernel now.
@@ -135,11 +135,42 @@ impl Capture {
     /// # Errors
     /// [`CaptureError::Statistics`].
     pub fn statistics(&mut self) -> Result<Statistics, CaptureError> {
-        // The kernel sets its counters back to zero when they are read.
-        let since_last = self.socket.take_statistics().map_err(CaptureError::Statistics)?;
-        self.statistics.received += u64::from(since_last.received);
-        self.statistics.dropped += u64::from(since_last.dropped);
+        self.statistics.add(&self.socket)?;
         Ok(self.statistics)
+    }
+}
+
+impl Statistics {
+    /// Adds what the kernel has counted since it was asked last: reading its counters sets them back to zero.
+    fn add(&mut self, socket: &PacketSocket) -> Result<(), CaptureError> {
+        let since_last = socket.take_statistics().map_err(CaptureError::Statistics)?;
+        self.received += u64::from(since_last.received);
+        self.dropped += u64::from(since_last.dropped);
+        Ok(())
+    }
+}
+
+/// Frames that the kernel gave out together.
+#[derive(Debug)]
+pub struct Block<'ring> {
+    bytes: Bytes<'ring>,
+    /// Packets that were lost before the first frame of this block, since those that an earlier block has told of.
+    pub dropped_before: u64,
+}
+
+#[derive(Debug)]
+enum Bytes<'ring> {
+    Loan(nsntrace_sys::Block<'ring>),
+    Copy(Vec<u8>),
+}
+
+impl Block<'_> {
+    /// The frames, in the order of their arrival.
+    pub fn frames(&self) -> Frames<'_> {
+        match &self.bytes {
+            Bytes::Loan(block) => Frames::new(block.bytes()),
+            Bytes::Copy(bytes) => Frames::new(bytes),
+        }
     }
 }
 

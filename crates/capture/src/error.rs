@@ -12,6 +12,12 @@ pub enum CaptureError {
     /// The kernel refused the filter program.
     #[error("cannot attach the capture filter")]
     Filter(#[source] io::Error),
+    /// A ring of that size cannot be asked for.
+    #[error("a ring of {bytes} bytes is not between 1 MiB and {} GiB", crate::geometry::MAX_BUFFER >> 30)]
+    BufferSize {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// The ring could not be made or mapped, most often for want of memory.
     #[error("cannot make a ring of {mebibytes} MiB for packets")]
     Ring {

@@ -7,10 +7,12 @@
 mod block;
 mod capture;
 mod error;
+mod geometry;
 mod program;
 
-pub use block::{Direction, Frame, Frames, MAX_SNAPLEN, VlanTag};
-pub use capture::{Capture, IdleRing, Statistics, Tap, ring_geometry};
+pub use block::{Direction, Frame, Frames, VlanTag};
+pub use capture::{Block, Capture, IdleRing, Statistics, Tap};
 pub use error::CaptureError;
+pub use geometry::{DEFAULT_BUFFER, MAX_BUFFER, MIN_BUFFER, ring_geometry};
 pub use nsntrace_sys::Insn;
 pub use program::{MAX_FILTER_INSNS, everything};

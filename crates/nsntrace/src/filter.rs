@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 
-use nsntrace_capture::{Insn, MAX_FILTER_INSNS, MAX_SNAPLEN, everything};
+use nsntrace_capture::{Insn, MAX_FILTER_INSNS, everything};
 use nsntrace_filter::{ErrorKind, FilterError, Program, Source, Span, Tables, compile};
 
 use crate::failure::Failure;
@@ -68,7 +68,7 @@ fn names() -> Tables {
 
 /// Bytes kept of each packet.
 pub(crate) fn snaplen() -> u32 {
-    u32::try_from(MAX_SNAPLEN).expect("it is 262144")
+    nsntrace_pcapwriter::MAX_SNAPLEN
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::thread;
 
-use nsntrace_capture::{CaptureError, IdleRing, Tap, ring_geometry};
+use nsntrace_capture::{CaptureError, DEFAULT_BUFFER, IdleRing, Tap, ring_geometry};
 use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_relay::{Listener, Unbound};
@@ -150,7 +150,7 @@ fn set_up<'a>(
 
 fn make_ring(tap: Tap, is_stream: bool) -> Result<IdleRing, CaptureError> {
     let retire_timeout_ms = if is_stream { STREAM_RETIRE_TIMEOUT_MS } else { FILE_RETIRE_TIMEOUT_MS };
-    tap.make_ring(ring_geometry(retire_timeout_ms))
+    tap.make_ring(ring_geometry(DEFAULT_BUFFER, retire_timeout_ms)?)
 }
 
 /// setpriority(2).

@@ -77,21 +77,17 @@ impl Ring {
     /// # Panics
     /// When `index` is not below `block_count`.
     pub fn retired(&mut self, index: usize) -> Option<Block<'_>> {
-        let block = Block {
-            start: self.block(index),
-            bytes: self.geometry.block_bytes,
-            ring: std::marker::PhantomData,
-        };
+        let start = self.block(index);
         // Acquire: pairs with smp_wmb() before the status store in prb_flush_block() (net/packet/af_packet.c), so
         // that all of the block's contents are seen once its status is.
-        let is_ours = block.status().load(Ordering::Acquire) & TP_STATUS_USER != 0;
-        if is_ours {
-            Some(block)
-        } else {
-            // Not on loan, so not to be given back.
-            std::mem::forget(block);
-            None
-        }
+        let status = status_of(&start).load(Ordering::Acquire);
+        let bytes = self.geometry.block_bytes;
+        (status & TP_STATUS_USER != 0).then_some(Block {
+            start,
+            bytes,
+            status,
+            ring: std::marker::PhantomData,
+        })
     }
 
     /// Copies what the kernel has filled of block `index`, header included, without taking the block.
@@ -136,6 +132,8 @@ impl Drop for Ring {
 pub struct Block<'ring> {
     start: NonNull<u8>,
     bytes: usize,
+    /// As it was when the kernel gave the block out.
+    status: u32,
     ring: std::marker::PhantomData<&'ring mut Ring>,
 }
 
@@ -147,18 +145,24 @@ impl Block<'_> {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
-    fn status(&self) -> &AtomicU32 {
-        // SAFETY: `block_status` is an aligned 32-bit field of the block's header, inside the live mapping, which both the
-        // kernel and we access as a whole word.
-        unsafe { AtomicU32::from_ptr(self.start.add(BLOCK_STATUS).as_ptr().cast()) }
+    /// Whether packets had been dropped since the counters were last taken, when the kernel closed this block.
+    pub fn is_losing(&self) -> bool {
+        self.status & TP_STATUS_LOSING != 0
     }
 }
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         // Release: all our reads come before the kernel's next writes, which wait to see this status.
-        self.status().store(TP_STATUS_KERNEL, Ordering::Release);
+        status_of(&self.start).store(TP_STATUS_KERNEL, Ordering::Release);
     }
+}
+
+/// The status word of the block that starts at `start`.
+fn status_of(start: &NonNull<u8>) -> &AtomicU32 {
+    // SAFETY: `start` is the address of a block of a live mapping: only `Ring` makes such, and `Block` borrows it. `block_status` is an
+    // aligned 32-bit field of the block's header, which both the kernel and we access as a whole word.
+    unsafe { AtomicU32::from_ptr(start.add(BLOCK_STATUS).as_ptr().cast()) }
 }
 
 /// `tp_frame_size`: a formality of `TPACKET_V3`, whose frames have the length that they need.
@@ -169,3 +173,4 @@ const BLOCK_STATUS: usize = 8;
 const BLK_LEN: usize = 20;
 const TP_STATUS_KERNEL: u32 = 0;
 const TP_STATUS_USER: u32 = 1;
+const TP_STATUS_LOSING: u32 = 1 << 2;

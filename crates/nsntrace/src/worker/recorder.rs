@@ -6,13 +6,13 @@
 //! so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::SystemTime;
+use std::{io, mem};
 
-use nsntrace_capture::{Capture, Frame, IdleRing};
+use nsntrace_capture::{Block, Capture, Frame, IdleRing};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{Direction, Interface, OutputFile, Packet, Section, Statistics, Writer};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -101,16 +101,21 @@ fn new_writer(
 fn record(capture: &mut Capture, mut writer: Writer<OutputFile>, stop: BorrowedFd<'_>) -> Outcome {
     let started_ns = now_ns();
     loop {
-        while capture.read_block(|frame| write(&mut writer, frame)) {}
-        // Before every wait: what is in memory is not in the file.
-        writer.flush();
+        while let Ok(Some(block)) = capture.next_block() {
+            write(&mut writer, &block);
+        }
         if wait(capture, stop) {
             break;
         }
     }
     // Counted before the last frames are read: no more can come.
     let counted = capture.statistics().unwrap_or_default();
-    capture.drain(|frame| write(&mut writer, frame));
+    while let Ok(Some(block)) = capture.next_block() {
+        write(&mut writer, &block);
+    }
+    if let Some(block) = capture.open_block() {
+        write(&mut writer, &block);
+    }
     let statistics = Statistics {
         received: counted.received,
         dropped_by_kernel: counted.dropped,
@@ -129,18 +134,27 @@ fn record(capture: &mut Capture, mut writer: Writer<OutputFile>, stop: BorrowedF
 }
 
 /// Counts what it cannot write; the sum is told at the end.
-fn write(writer: &mut Writer<OutputFile>, frame: &Frame<'_>) {
-    let packet = Packet {
+fn write(writer: &mut Writer<OutputFile>, block: &Block<'_>) {
+    let mut batch = writer.batch();
+    let mut dropped_before = block.dropped_before;
+    for frame in block.frames() {
+        let _counted = batch.push(&packet(&frame, mem::take(&mut dropped_before)));
+    }
+}
+
+fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> {
+    Packet {
         interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
         timestamp_ns: frame.timestamp_ns,
-        original_len: frame.wire_len(),
-        parts: &frame.parts(),
+        original_len: frame.original_len.saturating_add(if frame.vlan.is_some() { 4 } else { 0 }),
+        bytes: frame.bytes,
+        vlan: frame.vlan,
+        dropped_before,
         direction: match frame.direction {
             nsntrace_capture::Direction::Inbound => Direction::Inbound,
             nsntrace_capture::Direction::Outbound => Direction::Outbound,
         },
-    };
-    let _counted = writer.write(&packet);
+    }
 }
 
 /// Waits for a block or for the end; true for the end.
