@@ -9,6 +9,7 @@ mod process;
 mod test;
 mod tidy;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["dist"] => drop(dist::run()?),
         ["fuzz", rest @ ..] => fuzz::run_words(rest)?,
         ["bench", rest @ ..] => bench::run(rest)?,
+        ["vm-test", rest @ ..] => vm::run(rest)?,
         _ => return Err(USAGE.into()),
     }
     Ok(ExitCode::SUCCESS)
@@ -45,5 +47,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy                    the rules of the house that clippy does not know
   dist                    static binaries, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
+  vm-test [ARCH] [--runs N]
+                          the static binary under emulated kernels: x86_64, aarch64
   bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root
   bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump";

@@ -1,0 +1,65 @@
+#!/bin/busybox sh
+# The life of the guest: a host with an uplink, traces, and what they hold on the console. Where it fails, init ends, and with it the guest.
+set -e
+
+RUNS=@RUNS@
+SERVER=198.51.100.1
+
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+# The console is for results.
+echo 1 >/proc/sys/kernel/printk
+
+say() {
+    echo "vm-test: $*, up $(cut -d ' ' -f 1 /proc/uptime) s"
+}
+
+# Traces "$2..." as "$1", and notes how it ended.
+trace() {
+    name=$1
+    shift
+    status=0
+    nsntrace -o "/results/$name.pcap" "$@" >"/results/$name.out" 2>"/results/$name.err" || status=$?
+    echo "$name $status" >>/results/status
+}
+
+# A server in a namespace of its own, at the far end of a veth.
+make_uplink() {
+    unshare -n sleep 1000000 &
+    server=$!
+    until [ "$(readlink /proc/$server/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+    # The kernel names the other end: veth0.
+    ip link add uplink type veth
+    ip link set veth0 netns $server
+    ip addr add 198.51.100.2/24 dev uplink
+    ip link set uplink up
+    ip route add default via $SERVER
+    echo 'hello from the server' >/www/index.html
+    nsenter -t $server -n sh -c "ip addr add $SERVER/24 dev veth0; ip link set veth0 up; httpd -h /www"
+    until wget -q -O /dev/null "http://$SERVER/"; do :; done
+}
+
+say "Linux $(uname -r) on $(uname -m)"
+
+# Nothing is loaded, there is no route, there is no /etc.
+trace bare true
+say "traced a program without a network"
+
+make_uplink
+trace http wget -q -O - "http://$SERVER/"
+say "traced wget"
+
+run=0
+while [ $run -lt $RUNS ]; do
+    trace burst-$run burst $SERVER $run
+    run=$((run + 1))
+done
+say "traced $RUNS bursts"
+
+echo '-- begin results'
+tar -c -z -C /results . | base64
+echo '-- end results'
+reboot -f
