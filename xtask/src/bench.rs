@@ -1,8 +1,12 @@
 //! `bench`: how long things take, beside others that do the same, in the same minute on the same machine.
 
+mod capture;
+mod children;
 mod contenders;
 mod filter;
 mod lab;
+mod machine;
+mod numbered;
 mod rounds;
 mod sample;
 mod start;
@@ -19,8 +23,9 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["start", "--runs", count] => start::run(runs(count)?),
         ["filter"] => filter::run(DEFAULT_RUNS),
         ["filter", "--runs", count] => filter::run(runs(count)?),
+        ["capture", rest @ ..] => capture::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture [--runs N]".into()),
     }
 }
 

@@ -50,4 +50,6 @@ const USAGE: &str = "usage: cargo xtask TASK
   vm-test [ARCH] [--runs N]
                           the static binary under emulated kernels: x86_64, aarch64
   bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root
-  bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump";
+  bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump
+  bench capture [--runs N] [--quick]
+                          what recording a packet costs and what is lost, beside tcpdump and others; needs root";
