@@ -7,9 +7,12 @@ mod filter;
 mod lab;
 mod machine;
 mod numbered;
+mod residue;
 mod rounds;
 mod sample;
+mod series;
 mod start;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 

@@ -16,13 +16,18 @@ pub(super) struct Contender {
     arguments: Vec<&'static str>,
 }
 
+/// Ours.
+pub(super) const OURS: &str = "nsntrace true";
+
+/// The one that does most of what we do.
+pub(super) const PASTA: &str = "pasta --config-net true";
+
 /// What all are compared to: the kernel's share.
 pub(super) const BASE: &str = "unshare -n true";
 
 /// Those that are here, and the names of those that are not.
 pub(super) fn all(nsntrace: &Path) -> (Vec<Contender>, Vec<&'static str>) {
-    let mut here =
-        vec![Contender { name: "nsntrace true", program: nsntrace.to_owned(), arguments: vec!["true"] }];
+    let mut here = vec![Contender { name: OURS, program: nsntrace.to_owned(), arguments: vec!["true"] }];
     let mut missing = Vec::new();
     for (name, needed, arguments) in OTHERS {
         let Some(found) = tools::find(needed) else {
@@ -84,7 +89,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     (BASE, "unshare", &["-n", "true"]),
     ("ip and nft script", "nft", &[SHELL, "-euc", SCRIPT]),
     // As root: it would become nobody, and wait for ever where /dev/net/tun is root's alone.
-    ("pasta --config-net true", "pasta", &["--runas", "0", "--config-net", "true"]),
+    (PASTA, "pasta", &["--runas", "0", "--config-net", "true"]),
     ("nsntrace of Debian (C)", "/usr/bin/nsntrace", &[SHELL, "-euc", C_SCRIPT]),
 ];
 

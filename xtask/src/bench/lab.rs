@@ -11,6 +11,21 @@ pub(super) fn enter(command: &[&str]) -> Result {
     process::run(Command::new("unshare").args(flags).args(command))
 }
 
+/// Runs `bench WORDS` of this same program in such namespaces.
+pub(super) fn run_inside(words: &[&str]) -> Result {
+    let own = own_path()?;
+    enter(&[&[own.as_str(), "bench"], words].concat())
+}
+
+/// The path of this program, which is also what is traced where nothing else would do.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(super) fn own_path() -> Result<String> {
+    let own = std::env::current_exe()?;
+    Ok(own.into_os_string().into_string().map_err(|own| format!("{} is not UTF-8", own.display()))?)
+}
+
 /// Makes the internet and the host's way there. To be called inside.
 pub(super) fn prepare() -> Result {
     process::run(Command::new("sh").args(["-euc", SCRIPT]))

@@ -17,16 +17,21 @@ pub(super) fn measure<T>(
     runs: usize,
     mut time: impl FnMut(&T) -> Result<Duration>,
 ) {
+    each(contenders.len(), runs, |index| {
+        let Ok(sample) = &mut outcomes[index] else { return };
+        match time(&contenders[index]) {
+            Ok(time) => sample.push(time),
+            Err(error) => sample.push_failure(error.to_string()),
+        }
+    });
+}
+
+/// Calls `run` with each of `0..count` in each of `runs` rounds.
+pub(super) fn each(count: usize, runs: usize, mut run: impl FnMut(usize)) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut shuffle = Shuffle::new(u64::from(now.subsec_nanos()));
     for _ in 0..runs {
-        for index in shuffle.order(contenders.len()) {
-            let Ok(sample) = &mut outcomes[index] else { continue };
-            match time(&contenders[index]) {
-                Ok(time) => sample.push(time),
-                Err(error) => sample.push_failure(error.to_string()),
-            }
-        }
+        shuffle.order(count).into_iter().for_each(&mut run);
     }
 }
 

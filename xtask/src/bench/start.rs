@@ -1,26 +1,29 @@
-//! `bench start`: from before fork until after wait, for `true` in ever more of a network.
+//! `bench start`: from before fork until after wait, for `true` in ever more of a network; what our share of that is
+//! spent on, and whether all of it is gone again.
+
+mod record;
+mod steps;
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::contenders::{self, BASE, Contender};
+use super::contenders::{self, BASE, Contender, OURS, PASTA};
 use super::lab;
+use super::residue::Residue;
 use super::rounds::{self, Outcome, ms};
 use super::sample::Sample;
+use super::verdict;
 use crate::process::Result;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// Builds what is measured, and measures it in namespaces made for it.
 pub(super) fn run(runs: usize) -> Result {
     let workspace = Workspace::load()?;
     let binary = super::build(&workspace)?;
-    let own = std::env::current_exe()?;
-    let words =
-        [own.as_path(), "bench".as_ref(), "inside".as_ref(), binary.as_path()].map(Path::to_string_lossy);
-    let mut words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    let runs = runs.to_string();
-    words.push(&runs);
-    lab::enter(&words)
+    lab::run_inside(&["inside", &binary.to_string_lossy(), &runs.to_string()])
 }
 
 /// Measures, inside.
@@ -32,8 +35,64 @@ pub(super) fn run_inside(binary: &Path, runs: usize) -> Result {
     let mut outcomes = rehearse(&contenders, |contender| contender.rehearse(folder));
     rounds::measure(&contenders, &mut outcomes, runs, |contender| contender.time(folder));
     print!("{}", table(&contenders, &outcomes, &missing));
-    Ok(())
+    print!("{}", bars(&contenders, &outcomes));
+    if let Some(ours) = contenders.iter().find(|contender| contender.name == OURS) {
+        print!("{}", cleanliness(ours, folder, runs)?);
+    }
+    let Some(strace) = tools::find("strace") else {
+        println!("strace is not installed: no table of steps");
+        return Ok(());
+    };
+    steps::run(&strace, binary, folder, runs.min(MAX_WATCHED_RUNS))
 }
+
+/// What we promise, and whether it holds.
+fn bars(contenders: &[Contender], outcomes: &[Outcome]) -> String {
+    let median = |name: &str| {
+        let (_, outcome) = contenders.iter().zip(outcomes).find(|(contender, _)| contender.name == name)?;
+        let sample = outcome.as_ref().ok().filter(|sample| !sample.is_empty())?;
+        Some(ms(sample.percentile(50)))
+    };
+    let ratio = |other: &str| Some(median(OURS)? / median(other)?);
+    [
+        verdict::at_most(&format!("median / median of `{BASE}`"), ratio(BASE), MAX_OF_BASE),
+        verdict::at_most(&format!("median / median of `{PASTA}`"), ratio(PASTA), MAX_OF_PASTA),
+        verdict::at_most("median, ms", median(OURS), MAX_MS),
+    ]
+    .concat()
+}
+
+/// Looks, a moment after each of `runs` runs, whether anything is left of it.
+fn cleanliness(ours: &Contender, folder: &Path, runs: usize) -> Result<String> {
+    let before = Residue::now()?;
+    let mut dirty = Vec::new();
+    for _ in 0..runs {
+        ours.time(folder)?;
+        thread::sleep(CLEAN_AFTER);
+        let left = before.since()?;
+        if !left.is_empty() {
+            dirty.push(left.join(", "));
+            before.wait(PATIENCE)?;
+        }
+    }
+    let (clean, after_ms) = (runs - dirty.len(), CLEAN_AFTER.as_millis());
+    let found = dirty.first().map_or_else(String::new, |left| format!("; first found: {left}"));
+    let name = format!("nothing left {after_ms} ms after front's exit: {clean} of {runs} runs{found}");
+    Ok(verdict::holds(&name, dirty.is_empty()))
+}
+
+/// In `true`s in a namespace of their own.
+const MAX_OF_BASE: f64 = 5.0;
+/// In parts of what pasta takes.
+const MAX_OF_PASTA: f64 = 0.35;
+/// From before fork until after wait.
+const MAX_MS: f64 = 25.0;
+/// By when all is gone from the host.
+const CLEAN_AFTER: Duration = Duration::from_millis(200);
+/// By when it is gone on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The shares are clear after a few.
+const MAX_WATCHED_RUNS: usize = 10;
 
 fn rehearse(contenders: &[Contender], mut run: impl FnMut(&Contender) -> Result) -> Vec<Outcome> {
     let outcome =
