@@ -16,6 +16,7 @@
 //! packet(7); net/packet/af_packet.c: `prb_open_block`, `prb_close_block`, `prb_fill_curr_block`.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nsntrace_sys::{Geometry, Insn, PacketSocket, Ring};
 
@@ -102,6 +103,11 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// How long a packet waits at most in a block that does not fill.
+    pub fn retire_timeout(&self) -> Duration {
+        Duration::from_millis(self.ring.geometry().retire_timeout_ms.into())
+    }
+
     /// The next block that is ready, on loan until it is dropped.
     ///
     /// # Errors

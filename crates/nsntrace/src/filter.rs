@@ -11,8 +11,8 @@ use crate::flags::Options;
 
 /// The program for a trace's packet socket: what `-f` says, or everything.
 pub(crate) fn for_trace(options: &Options) -> Result<Vec<Insn>, Failure> {
-    let Some(text) = &options.filter else { return Ok(everything(snaplen())) };
-    let program = compiled(text, &nsntrace_filter::Options { source: Source::Live, ..common() })?;
+    let Some(text) = &options.filter else { return Ok(everything(options.snaplen)) };
+    let program = compiled(text, &nsntrace_filter::Options { source: Source::Live, ..common(options) })?;
     let insn = |insn: &nsntrace_filter::Insn| Insn { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
     Ok(program.insns().iter().map(insn).collect())
 }
@@ -25,7 +25,7 @@ pub(crate) fn dump(options: &Options, form: &str) -> Result<String, Failure> {
     };
     let source = if options.live { Source::Live } else { Source::Unknown };
     let text = options.filter.as_deref().unwrap_or_default();
-    let program = compiled(text, &nsntrace_filter::Options { link_type, source, ..common() })?;
+    let program = compiled(text, &nsntrace_filter::Options { link_type, source, ..common(options) })?;
     match form {
         "" | "asm" => Ok(program.asm().to_string()),
         "c" => Ok(program.c().to_string()),
@@ -51,8 +51,8 @@ fn compiled(text: &str, options: &nsntrace_filter::Options) -> Result<Program, F
     Ok(program)
 }
 
-fn common() -> nsntrace_filter::Options {
-    nsntrace_filter::Options { snaplen: snaplen(), ..nsntrace_filter::Options::default() }
+fn common(options: &Options) -> nsntrace_filter::Options {
+    nsntrace_filter::Options { snaplen: options.snaplen, ..nsntrace_filter::Options::default() }
 }
 
 /// The names of this machine. A file that cannot be read has none.
@@ -64,11 +64,6 @@ fn names() -> Tables {
         .networks(&text("/etc/networks"))
         .hosts(&text("/etc/hosts"))
         .ethers(&text("/etc/ethers"))
-}
-
-/// Bytes kept of each packet.
-pub(crate) fn snaplen() -> u32 {
-    nsntrace_pcapwriter::MAX_SNAPLEN
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
-//! The command line: one table of flags that the parser, `--help` and later the man page are made from.
+//! The command line.
 //!
 //! What was typed becomes [`Options`]; what it means on this machine is found out by `plan`. Parsing stops at the program's name.
 
+mod quantity;
+mod table;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::Arg;
+use nsntrace_capture::DEFAULT_BUFFER;
+use nsntrace_pcapwriter::MAX_SNAPLEN;
 
+pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
 use crate::failure::Failure;
 
 /// What the user asks for.
@@ -33,12 +40,46 @@ pub(crate) struct Options {
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
+    /// Bytes of a packet that are recorded at most.
+    pub(crate) snaplen: u32,
+    /// The size of the ring, in bytes.
+    pub(crate) buffer: u64,
+    /// How long closing connections are waited for.
+    pub(crate) linger: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) rotation: Rotation,
     /// The form of `--dump-filter`, empty where none was typed.
     pub(crate) dump_filter: Option<String>,
     pub(crate) linktype: Option<String>,
     pub(crate) live: bool,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// Where the recording ends, if not with the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// After so many packets.
+    pub(crate) count: Option<u64>,
+    /// After so much time.
+    pub(crate) duration: Option<Duration>,
+}
+
+/// When a new file is begun, and how many there are at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rotation {
+    /// When a file has so many bytes.
+    pub(crate) size: Option<u64>,
+    /// When a file has been written to for so long.
+    pub(crate) time: Option<Duration>,
+    /// How many of the newest files are kept.
+    pub(crate) keep: Option<usize>,
+}
+
+impl Rotation {
+    pub(crate) fn is_on(self) -> bool {
+        self.size.is_some() || self.time.is_some()
+    }
 }
 
 impl Default for Options {
@@ -51,6 +92,11 @@ impl Default for Options {
             use_public_dns: false,
             wait_all: false,
             quiet: false,
+            snaplen: MAX_SNAPLEN,
+            buffer: DEFAULT_BUFFER,
+            linger: DEFAULT_LINGER,
+            limits: Limits::default(),
+            rotation: Rotation::default(),
             dump_filter: None,
             linktype: None,
             live: false,
@@ -59,120 +105,6 @@ impl Default for Options {
         }
     }
 }
-
-/// One flag: how it is typed, what it says of itself, what it does.
-pub(crate) struct Flag {
-    pub(crate) short: Option<char>,
-    pub(crate) long: &'static str,
-    pub(crate) effect: Effect,
-    pub(crate) help: &'static str,
-}
-
-/// What a flag does to the options.
-pub(crate) enum Effect {
-    /// Switches something on.
-    Switch(fn(&mut Options)),
-    /// Takes a value, shown in the help under this name.
-    Value(&'static str, fn(&mut Options, OsString) -> Result<(), lexopt::Error>),
-    /// Takes a value if one is typed behind `=`.
-    OptionalValue(&'static str, fn(&mut Options, Option<OsString>) -> Result<(), lexopt::Error>),
-    /// Asks for something else than a trace.
-    Instead(fn() -> Request),
-}
-
-/// Every flag, in the order of the help text.
-pub(crate) const FLAGS: &[Flag] = &[
-    Flag {
-        short: Some('o'),
-        long: "outfile",
-        effect: Effect::Value("FILE", |options, file| {
-            options.outfile = file.into();
-            Ok(())
-        }),
-        help: "write packets to FILE [nsntrace.pcap]; pcapng when it ends in .pcapng; - is standard output",
-    },
-    Flag {
-        short: Some('d'),
-        long: "device",
-        effect: Effect::Value("DEV", |options, device| {
-            options.device = Some(text(device)?);
-            Ok(())
-        }),
-        help: "let packets leave through DEV only [where the host's routes lead]",
-    },
-    Flag {
-        short: Some('f'),
-        long: "filter",
-        effect: Effect::Value("EXPR", |options, filter| {
-            options.filter = Some(text(filter)?);
-            Ok(())
-        }),
-        help: "record only packets that match EXPR, in the language of pcap-filter(7)",
-    },
-    Flag {
-        short: Some('u'),
-        long: "user",
-        effect: Effect::Value("USER", |options, user| {
-            options.user = Some(text(user)?);
-            Ok(())
-        }),
-        help: "run the program as USER or USER:GROUP, by name or number",
-    },
-    Flag {
-        short: None,
-        long: "use-public-dns",
-        effect: Effect::Switch(|options| options.use_public_dns = true),
-        help: "resolve names with public servers: 9.9.9.9, 1.1.1.1, 8.8.8.8, 208.67.222.222",
-    },
-    Flag {
-        short: None,
-        long: "wait-all",
-        effect: Effect::Switch(|options| options.wait_all = true),
-        help: "trace until the last process the program started has ended",
-    },
-    Flag {
-        short: Some('q'),
-        long: "quiet",
-        effect: Effect::Switch(|options| options.quiet = true),
-        help: "say nothing but errors and losses",
-    },
-    Flag {
-        short: None,
-        long: "dump-filter",
-        effect: Effect::OptionalValue("FORM", |options, form| {
-            options.dump_filter = Some(form.map_or(Ok(String::new()), text)?);
-            Ok(())
-        }),
-        help: "print what -f is compiled to, as asm, c or dec [asm], and do nothing else",
-    },
-    Flag {
-        short: None,
-        long: "linktype",
-        effect: Effect::Value("TYPE", |options, linktype| {
-            options.linktype = Some(text(linktype)?);
-            Ok(())
-        }),
-        help: "with --dump-filter: EN10MB, RAW, NULL, LINUX_SLL or LINUX_SLL2 [EN10MB]",
-    },
-    Flag {
-        short: None,
-        long: "live",
-        effect: Effect::Switch(|options| options.live = true),
-        help: "with --dump-filter: for a packet socket, as in a trace, not for a file",
-    },
-    Flag {
-        short: Some('h'),
-        long: "help",
-        effect: Effect::Instead(|| Request::Help),
-        help: "print this help",
-    },
-    Flag {
-        short: Some('V'),
-        long: "version",
-        effect: Effect::Instead(|| Request::Version),
-        help: "print the version",
-    },
-];
 
 /// Reads a command line, the command's own name left out.
 pub(crate) fn parse<I>(arguments: I) -> Result<Request, Failure>
@@ -213,6 +145,9 @@ fn request(options: Options) -> Result<Request, lexopt::Error> {
     if options.live || options.linktype.is_some() {
         return Err("--live and --linktype are for --dump-filter".into());
     }
+    if options.rotation.keep.is_some() && !options.rotation.is_on() {
+        return Err("-W keeps the newest of several files, which -C or -G make".into());
+    }
     if options.program.is_empty() && options.arguments.is_empty() {
         return Err("no program to trace".into());
     }
@@ -227,12 +162,15 @@ fn flag_of(argument: &Arg<'_>) -> Option<&'static Flag> {
     })
 }
 
+/// As text.
 fn text(value: OsString) -> Result<String, lexopt::Error> {
     value.into_string().map_err(lexopt::Error::NonUnicodeValue)
 }
 
 /// As the C tool names it.
 const DEFAULT_OUTFILE: &str = "nsntrace.pcap";
+/// As long as the C tool sleeps at its end; we only wait while there is something to wait for.
+const DEFAULT_LINGER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -305,6 +243,23 @@ mod tests {
             matches!(parse(["-f", "tcp", "--dump-filter"]), Ok(Request::DumpFilter(_, form)) if form.is_empty())
         );
         refused("--live true", "--dump-filter");
+    }
+
+    #[test]
+    fn quantities_are_read_with_their_units() {
+        let got = options("-s 128 --buffer 64M -c 10 --duration 1m --linger 0.5 -C 10 -G 60 -W 3 true");
+        assert_eq!((got.snaplen, got.buffer, got.linger), (128, 64 << 20, Duration::from_millis(500)));
+        assert_eq!(got.limits, Limits { count: Some(10), duration: Some(Duration::from_mins(1)) });
+        let rotation = Rotation { size: Some(10_000_000), time: Some(Duration::from_mins(1)), keep: Some(3) };
+        assert_eq!(got.rotation, rotation);
+        assert_eq!(options("-s 0 true").snaplen, 262_144);
+        assert_eq!(options("-s 1000000 true").snaplen, 262_144);
+        assert_eq!(options("-C 1M true").rotation.size, Some(1 << 20));
+        refused("-c 0 true", "'0'");
+        refused("-W 3 true", "-C or -G");
+        refused("--buffer 16Q true", "'16Q' is not a size");
+        refused("--buffer 16 true", "16 bytes");
+        refused("-G 0 true", "'0'");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::flags::{Effect, FLAGS, Flag};
+use crate::flags::{Effect, FLAGS, Flag, Group};
 
 /// What `nsntrace --version` prints.
 pub(crate) const VERSION: &str = concat!("nsntrace ", env!("CARGO_PKG_VERSION"), "\n");
@@ -10,9 +10,12 @@ pub(crate) const VERSION: &str = concat!("nsntrace ", env!("CARGO_PKG_VERSION"),
 /// What `nsntrace --help` prints.
 pub(crate) fn text() -> String {
     let mut help = String::from(HEAD);
-    for flag in FLAGS {
+    for group in Group::ALL {
         // Writing to a String cannot fail.
-        let _ = writeln!(help, "  {:<26} {}", spelling(flag), flag.help);
+        let _ = writeln!(help, "\n{}:", group.heading());
+        for flag in FLAGS.iter().filter(|flag| flag.group == group) {
+            let _ = writeln!(help, "  {:<26} {}", spelling(flag), flag.help);
+        }
     }
     help.push_str(TAIL);
     help
@@ -32,8 +35,6 @@ const HEAD: &str = "\
 Runs a program in a network namespace of its own and records every packet it sends or receives.
 
 Usage: nsntrace [options] program [arguments]
-
-Options:
 ";
 
 const TAIL: &str = "
@@ -55,6 +56,6 @@ mod tests {
             assert!(help.contains(&format!("--{}", flag.long)), "{}", flag.long);
         }
         assert!(help.lines().all(|line| line.len() <= 120), "{help}");
-        assert!(help.lines().count() <= 24, "{help}");
+        assert!(help.lines().count() <= 45, "{help}");
     }
 }

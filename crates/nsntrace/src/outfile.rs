@@ -1,20 +1,25 @@
-//! The file that packets go to.
+//! The file that packets go to, or the files.
+
+mod series;
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsntrace_pcapwriter::Format;
 
+use self::series::Series;
 use crate::failure::Failure;
+use crate::flags::Rotation;
 
-/// An output that can be written to. Nothing in it has been touched yet.
+/// An output that can be written to. Nothing that was there before has been touched yet.
 #[derive(Debug)]
 pub(crate) struct Outfile {
-    /// Worker's from the moment at which it takes it: what it has let go of is complete.
-    file: RefCell<Option<File>>,
+    /// Worker's from the moment at which it takes them: what it has let go of is complete.
+    files: RefCell<Option<(File, Files)>>,
     pub(crate) format: Format,
     /// Somebody reads while we write: packets are to arrive soon.
     pub(crate) is_stream: bool,
@@ -24,50 +29,86 @@ pub(crate) struct Outfile {
     is_new: bool,
 }
 
+/// The files that follow the first, where the user wants several.
+#[derive(Debug)]
+pub(crate) struct Files(Option<Series>);
+
+impl Files {
+    /// Opens the next file of a series, empty.
+    pub(crate) fn next(&mut self, timestamp_ns: u64) -> Option<io::Result<File>> {
+        let file = self.0.as_mut()?.next(timestamp_ns);
+        Some(file.and_then(|file| file.set_len(0).map(|()| file)))
+    }
+}
+
 impl Outfile {
-    /// Opens `path`, or standard output for `-`.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new("-") { Self::stdout() } else { Self::named(path) }
+    /// Opens `path`, or standard output for `-`; with a rotation, the first of the files that are called after `path`.
+    pub(crate) fn open(path: &Path, rotation: Rotation) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Self::stdout(rotation);
+        }
+        let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
+        if rotation.is_on() {
+            Self::series(path, rotation).map_err(failed)
+        } else {
+            Self::named(path).map_err(failed)
+        }
     }
 
-    fn stdout() -> Result<Self, Failure> {
+    fn stdout(rotation: Rotation) -> Result<Self, Failure> {
         if io::stdout().is_terminal() {
             return Err(Failure::new("cannot write packets to a terminal")
                 .hint("pipe them to a reader, as in: nsntrace -o - program | tshark -r -"));
         }
+        if rotation.is_on() {
+            return Err(
+                Failure::new("cannot begin a new file on standard output").hint("name a file with -o")
+            );
+        }
         let copy = io::stdout().as_fd().try_clone_to_owned();
-        let file = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
-        let is_stream = !is_regular(&file);
-        let file = RefCell::new(Some(file));
-        Ok(Self { file, format: Format::Pcap, is_stream, is_stdout: true, is_new: false })
+        let first = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
+        let is_stream = !is_regular(&first);
+        let files = RefCell::new(Some((first, Files(None))));
+        Ok(Self { files, format: Format::Pcap, is_stream, is_stdout: true, is_new: false })
     }
 
-    fn named(path: &Path) -> Result<Self, Failure> {
-        let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
+    fn named(path: &Path) -> io::Result<Self> {
         let is_new =
             matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
         // Truncated by `take`: a trace whose network cannot be made must not cost the last one.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        let is_stream = !is_regular(&file);
-        let file = RefCell::new(Some(file));
-        Ok(Self { file, format: Format::of_path(path), is_stream, is_stdout: false, is_new })
+        let first = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let is_stream = !is_regular(&first);
+        let files = RefCell::new(Some((first, Files(None))));
+        Ok(Self { files, format: Format::of_path(path), is_stream, is_stdout: false, is_new })
     }
 
-    /// Takes the file to write to it. One that was there before is emptied; standard output may hold somebody else's bytes, which
+    fn series(path: &Path, rotation: Rotation) -> io::Result<Self> {
+        let mut series = Series::new(path, rotation.keep)?;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
+        let files = RefCell::new(Some((first, Files(Some(series)))));
+        Ok(Self { files, format: Format::of_path(path), is_stream: false, is_stdout: false, is_new: true })
+    }
+
+    /// Takes the files to write to them. One that was there before is emptied; standard output may hold somebody else's bytes, which
     /// stay.
-    pub(crate) fn take(&self) -> io::Result<File> {
-        let file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
+    pub(crate) fn take(&self) -> io::Result<(File, Files)> {
+        let (first, files) = self.files.take().ok_or(io::ErrorKind::NotFound)?;
         if !self.is_stream && !self.is_stdout {
-            file.set_len(0)?;
+            first.set_len(0)?;
         }
-        Ok(file)
+        Ok((first, files))
     }
 
     /// Removes the file if it was made for a trace that is not to be.
     pub(crate) fn discard(&self, path: &Path) {
-        if self.is_new {
+        match self.files.take().and_then(|(_, files)| files.0) {
+            Some(mut series) => series.discard(),
             // It stays behind then, with no packet in it, and the failure that brought us here is the one to tell of.
-            let _ = fs::remove_file(path);
+            None if self.is_new => {
+                let _ = fs::remove_file(path);
+            }
+            None => {}
         }
     }
 }

@@ -28,11 +28,12 @@ impl Plan {
     /// Checks everything that can be wrong in what was typed. The output comes last, since opening it may make a file.
     pub(crate) fn make(options: Options) -> Result<Self, Failure> {
         let filter = filter::for_trace(&options)?;
+        check_buffer(options.buffer)?;
         program::check(&options.program)?;
         let user = options.user.as_deref().map(Identity::find).transpose()?;
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let outfile = Outfile::open(&options.outfile)?;
+        let outfile = Outfile::open(&options.outfile, options.rotation)?;
         Ok(Self { options, filter, user, name_service, device, outfile })
     }
 
@@ -40,6 +41,19 @@ impl Plan {
     pub(crate) fn discard_outfile(&self) {
         self.outfile.discard(&self.options.outfile);
     }
+}
+
+/// The kernel takes the ring's memory for itself, and might end other programs for it.
+fn check_buffer(bytes: u64) -> Result<(), Failure> {
+    let machine = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "the field has 32 bits on some machines")]
+    let memory = u64::from(machine.totalram).saturating_mul(machine.mem_unit.into());
+    if bytes <= memory / 2 {
+        return Ok(());
+    }
+    let (asked, half) = (bytes >> 20, memory >> 21);
+    Err(Failure::new(format!("a buffer of {asked} MiB is more than half of this machine's memory"))
+        .hint(format!("--buffer {half}M is the most")))
 }
 
 fn find_device(name: &str) -> Result<Link, Failure> {

@@ -11,6 +11,7 @@ mod heal;
 mod ipv6;
 mod network;
 mod recorder;
+mod recording;
 mod service;
 mod sysctl;
 mod uplinks;
@@ -20,7 +21,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::thread;
 
-use nsntrace_capture::{CaptureError, DEFAULT_BUFFER, IdleRing, Tap, ring_geometry};
+use nsntrace_capture::{Tap, ring_geometry};
 use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_relay::{Listener, Unbound};
@@ -107,7 +108,7 @@ fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited:
     let _as_before = setpriority_process(None, HIGHEST_PRIORITY);
     let service = leave_terminal(inherited).and_then(|()| set_up(plan, netns, inside, channel, front));
     match service {
-        Ok(service) => service.run(),
+        Ok(service) => service.run(plan.options.linger),
         Err(failure) => channel.report(&Report::Failed(failure)),
     }
 }
@@ -133,9 +134,9 @@ fn set_up<'a>(
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
     let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
-    let is_stream = plan.outfile.is_stream;
+    let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     let (ring, network) = thread::scope(|scope| {
-        let ring = scope.spawn(move || make_ring(tap, is_stream));
+        let ring = scope.spawn(move || tap.make_ring(geometry));
         let network = Network::make(plan, netns, Side { route: &mut route, monitor: &mut monitor }, front);
         (ring.join().expect("making a ring does not panic"), network)
     });
@@ -148,9 +149,8 @@ fn set_up<'a>(
     Service::new(channel, netns, network, route, sockdiag, listeners, recorder)
 }
 
-fn make_ring(tap: Tap, is_stream: bool) -> Result<IdleRing, CaptureError> {
-    let retire_timeout_ms = if is_stream { STREAM_RETIRE_TIMEOUT_MS } else { FILE_RETIRE_TIMEOUT_MS };
-    tap.make_ring(ring_geometry(DEFAULT_BUFFER, retire_timeout_ms)?)
+fn retire_timeout_ms(plan: &Plan) -> u32 {
+    if plan.outfile.is_stream { STREAM_RETIRE_TIMEOUT_MS } else { FILE_RETIRE_TIMEOUT_MS }
 }
 
 /// setpriority(2).

@@ -54,6 +54,24 @@ impl<O: Output + ?Sized> Output for &mut O {
     }
 }
 
+impl<O: Output + ?Sized> Output for Box<O> {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        (**self).write(slices)
+    }
+
+    fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+        (**self).take_back(bytes)
+    }
+
+    fn kept(&self, taken: u64) -> u64 {
+        (**self).kept(taken)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        (**self).finish()
+    }
+}
+
 /// An open file of any kind: regular, pipe, socket, terminal or device.
 #[derive(Debug)]
 pub struct OutputFile {

@@ -77,6 +77,11 @@ impl<O: Output> Writer<O> {
         &self.state.summary
     }
 
+    /// How long the output is, in bytes, before compression.
+    pub fn position(&self) -> u64 {
+        self.state.ledger.taken()
+    }
+
     /// Ends the capture: in pcapng, one statistics block for each interface is written; then the output is ended.
     ///
     /// An output that has failed gets nothing more.

@@ -1,7 +1,7 @@
 //! The kernel calls that need `unsafe`, each behind a safe function.
 //!
 //! rustix covers most of what nsntrace asks of the kernel. What is here is the rest: fork, signal masks and signalfd,
-//! the options of packet sockets, and the memory of their ring. No other crate of nsntrace contains `unsafe`.
+//! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
 
 mod descriptors;
 mod netns;
@@ -9,10 +9,12 @@ mod packet;
 mod process;
 mod ring;
 mod signals;
+mod time;
 
 pub use descriptors::Inherited;
 pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
+pub use time::format_local_time;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};

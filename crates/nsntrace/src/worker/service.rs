@@ -25,6 +25,8 @@ pub(crate) struct Service<'a> {
     sockdiag: SockDiag,
     relay: Relay,
     recorder: Recorder,
+    /// What became of the packets, once the recorder has said so.
+    outcome: Option<Outcome>,
     state: State,
 }
 
@@ -52,34 +54,35 @@ impl<'a> Service<'a> {
         recorder: Recorder,
     ) -> Result<Self, Failure> {
         let relay = Relay::new(listeners)?;
-        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, state: State::Running })
+        let (outcome, state) = (None, State::Running);
+        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, state })
     }
 
-    /// Serves until the program has ended or front is gone; then completes the file and cleans up.
-    pub(crate) fn run(mut self) {
+    /// Serves until the program has ended or front is gone; then completes the file and cleans up. Connections that still close are
+    /// waited for, at most for `linger`.
+    pub(crate) fn run(mut self, linger: Duration) {
         while self.state == State::Running {
             self.serve(None);
         }
         if self.state == State::Orphaned {
             self.kill_members();
         }
-        self.linger();
+        self.wait_for_connections(linger);
         self.close_links();
         self.recorder.stop();
         let survivors = self.netns.members();
-        let is_complete = self.wait_for_recorder();
-        self.close(survivors, is_complete);
+        self.wait_for_recorder();
+        self.close(survivors);
     }
 
-    /// Waits for something to do, at most until `deadline`, and does it. True if the recorder is done.
-    fn serve(&mut self, deadline: Option<Instant>) -> bool {
+    /// Waits for something to do, at most until `deadline`, and does it.
+    fn serve(&mut self, deadline: Option<Instant>) {
         let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
         // The end-of-file of a front that is gone would be ready for ever.
         let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
         let relay = Some(self.relay.as_fd());
         let monitor = Some(self.network.monitor().as_fd());
-        // Nobody asks whether the file is complete before the program has ended.
-        let done = (self.state != State::Running).then(|| self.recorder.done());
+        let done = self.outcome.is_none().then(|| self.recorder.done());
         let [order, relay, monitor, done] = readable([channel, relay, monitor, done], timeout.as_ref());
         if order {
             self.obey();
@@ -89,7 +92,24 @@ impl<'a> Service<'a> {
         for failure in [served, followed].into_iter().filter_map(Result::err) {
             self.channel.report(&Report::Note(failure.message));
         }
-        done
+        if done {
+            self.take_outcome();
+        }
+    }
+
+    /// The recorder has come to its end, which may be before the program's.
+    fn take_outcome(&mut self) {
+        let outcome = self.recorder.outcome();
+        if self.state == State::Running {
+            let note = match &outcome.output_error {
+                None => {
+                    format!("{} packets are recorded, and the program goes on unrecorded", outcome.written)
+                }
+                Some(error) => format!("nothing more is recorded: {error}"),
+            };
+            self.channel.report(&Report::Note(note));
+        }
+        self.outcome = Some(outcome);
     }
 
     fn obey(&mut self) {
@@ -119,17 +139,19 @@ impl<'a> Service<'a> {
     }
 
     /// Gives connections of the ended program, whose last bytes are the kernel's by now, the time to close.
-    fn linger(&mut self) {
+    fn wait_for_connections(&mut self, linger: Duration) {
         let began = Instant::now();
-        while self.state == State::Ended && self.is_closing(began.elapsed()) {
+        // What comes after the recording's end is nobody's concern.
+        while self.state == State::Ended && self.outcome.is_none() && self.is_closing(began.elapsed(), linger)
+        {
             self.serve(Some(Instant::now() + LINGER_STEP));
         }
     }
 
-    fn is_closing(&mut self, waited: Duration) -> bool {
+    fn is_closing(&mut self, waited: Duration, linger: Duration) -> bool {
         let Ok(tcp) = self.sockdiag.closing_tcp() else { return false };
         // Those that only listen have said all they had to say; their peer may never answer.
-        (tcp.talking > 0 && waited < LINGER) || (tcp.listening > 0 && waited < LINGER_LISTENING)
+        (tcp.talking > 0 && waited < linger) || (tcp.listening > 0 && waited < linger.min(LINGER_LISTENING))
     }
 
     /// Takes the links of the namespace down. The kernel waits for every receiver at work, so that afterwards all frames are in the ring.
@@ -140,28 +162,26 @@ impl<'a> Service<'a> {
         let _quiet = self.inside.apply(&plan);
     }
 
-    /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever. Whether it is complete.
-    fn wait_for_recorder(&mut self) -> bool {
+    /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever.
+    fn wait_for_recorder(&mut self) {
         let mut patience = None;
-        loop {
+        while self.outcome.is_none() {
             if self.state == State::Orphaned {
                 patience = patience.or(Some(Instant::now() + PATIENCE));
             }
-            if self.serve(patience) {
-                return true;
-            }
             if patience.is_some_and(|patience| Instant::now() >= patience) {
-                return false;
+                return;
             }
+            self.serve(patience);
         }
     }
 
     /// Tells front, then takes everything back.
-    fn close(self, survivors: Vec<i32>, is_complete: bool) {
-        let Self { channel, network, mut inside, relay, recorder, .. } = self;
+    fn close(self, survivors: Vec<i32>) {
+        let Self { channel, network, mut inside, relay, outcome, .. } = self;
         let has_survivors = !survivors.is_empty();
-        if is_complete {
-            channel.report(&Report::Finished(Outcome { survivors, ..recorder.outcome() }));
+        if let Some(outcome) = outcome {
+            channel.report(&Report::Finished(Outcome { survivors, ..outcome }));
         }
         drop(relay);
         if has_survivors {
@@ -188,8 +208,6 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 })
 }
 
-/// As long as the C tool sleeps at its end; we only wait while there is something to wait for.
-const LINGER: Duration = Duration::from_secs(2);
 /// As long as a peer that answers at all takes to do so.
 const LINGER_LISTENING: Duration = Duration::from_millis(200);
 /// How soon a connection is seen to have closed.

@@ -1,0 +1,246 @@
+//! From frames to files: which packets are recorded, where one file ends and the next begins, and what each says of itself.
+//!
+//! # Theory of operation
+//! A block's frames go to the writer in one batch, unless a limit or the end of a file falls between two of them. A file is finished
+//! before the next is opened, with counts of its own: what was lost in its time is what the blocks in it told of, and it received what it
+//! has and what it lost. The last file gets what is left of the kernel's count, so that all together are exactly the trace.
+
+mod bounds;
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::time::SystemTime;
+
+use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
+use nsntrace_link::IfIndex;
+use nsntrace_pcapwriter::{
+    Direction, Format, Interface, Output, OutputFile, Packet, Section, Statistics, Writer, WriterError,
+};
+
+use self::bounds::{Bounds, Next};
+use crate::failure::{Failure, chain};
+use crate::outfile::Files;
+use crate::plan::Plan;
+use crate::protocol::Outcome;
+
+/// The recording of one trace.
+pub(crate) struct Recording {
+    head: Head,
+    files: Files,
+    bounds: Bounds,
+    /// The file that is being written; none once a new one could not be begun.
+    open: Option<Open>,
+    /// What became of the packets of all files before it.
+    closed: Counts,
+    /// Why packets are being lost, if they are.
+    error: Option<WriterError>,
+}
+
+/// A file that is being written.
+struct Open {
+    writer: Writer<Box<dyn Output + Send>>,
+    started_ns: u64,
+    /// Packets that were lost in its time.
+    dropped: u64,
+}
+
+/// What became of packets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    received: u64,
+    dropped: u64,
+    written: u64,
+    unwritten: u64,
+}
+
+impl Recording {
+    /// Begins the first file.
+    ///
+    /// # Errors
+    /// The output takes nothing.
+    pub(crate) fn begin(plan: &Plan) -> Result<Self, Failure> {
+        let (first, files) =
+            plan.outfile.take().map_err(|error| Failure::of("cannot write the capture", &error))?;
+        let started_ns = now_ns();
+        let head = Head::of(plan);
+        let open = Open { writer: head.write_to(first)?, started_ns, dropped: 0 };
+        let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
+        Ok(Self { head, files, bounds, open: Some(open), closed: Counts::default(), error: None })
+    }
+
+    /// Where the recording ends at the latest, in nanoseconds since the epoch, if the user has set an end.
+    pub(crate) fn end_ns(&self) -> Option<u64> {
+        self.bounds.end_ns()
+    }
+
+    /// Records a block. False when a limit is reached, after which nothing more is recorded.
+    pub(crate) fn record(&mut self, block: &Block<'_>) -> bool {
+        let mut frames = block.frames();
+        let mut dropped = block.dropped_before;
+        let mut next = frames.next();
+        while let Some(frame) = next {
+            match self.bounds.before(frame.timestamp_ns, self.position()) {
+                Next::End => return false,
+                Next::File => self.begin_next_file(frame.timestamp_ns),
+                Next::Packet => {}
+            }
+            next = self.fill(&frame, mem::take(&mut dropped), &mut frames);
+        }
+        !self.bounds.is_count_reached()
+    }
+
+    /// Ends the recording. `counted` is what the kernel has counted; at a limit, when more has come than was to be recorded, what
+    /// was recorded counts.
+    pub(crate) fn end(mut self, counted: Option<Counted>) -> Outcome {
+        if let (Some(counted), Some(open)) = (counted, &mut self.open) {
+            open.dropped = counted.dropped.saturating_sub(self.closed.dropped);
+        }
+        self.close(counted);
+        let is_reader_gone = self.error.as_ref().is_some_and(is_broken_pipe);
+        Outcome {
+            written: self.closed.written,
+            dropped: counted.map_or(self.closed.dropped, |counted| counted.dropped),
+            unwritten: self.closed.unwritten,
+            output_error: self.error.filter(|_error| !is_reader_gone).map(|error| chain(&error)),
+            survivors: Vec::new(),
+        }
+    }
+
+    /// Bytes in the open file. One that has failed gets no successor: then there is no end to its room.
+    fn position(&self) -> u64 {
+        let healthy = self.open.as_ref().filter(|open| open.writer.so_far().error.is_none());
+        healthy.map_or(0, |open| open.writer.position())
+    }
+
+    /// Writes `first` and those of `rest` that belong into the same file. Gives the one that does not.
+    fn fill<'block>(
+        &mut self,
+        first: &Frame<'block>,
+        dropped_before: u64,
+        rest: &mut Frames<'block>,
+    ) -> Option<Frame<'block>> {
+        let Some(open) = &mut self.open else {
+            self.closed.unwritten += 1 + rest.count() as u64;
+            self.closed.dropped += dropped_before;
+            return None;
+        };
+        open.dropped += dropped_before;
+        let mut batch = open.writer.batch();
+        // What cannot be written is counted, and told at the end.
+        let _counted = batch.push(&packet(first, dropped_before));
+        self.bounds.count_packet();
+        for frame in rest {
+            if self.bounds.before(frame.timestamp_ns, batch.position()) != Next::Packet {
+                return Some(frame);
+            }
+            let _counted = batch.push(&packet(&frame, 0));
+            self.bounds.count_packet();
+        }
+        None
+    }
+
+    fn begin_next_file(&mut self, started_ns: u64) {
+        self.bounds.begin_file(started_ns);
+        if self.open.as_ref().is_none_or(|open| open.writer.so_far().error.is_some()) {
+            return;
+        }
+        self.close(None);
+        let next = self.files.next(started_ns).map(|file| {
+            file.map_err(|source| WriterError::Output { source }).and_then(|file| self.head.write_to(file))
+        });
+        match next {
+            Some(Ok(writer)) => self.open = Some(Open { writer, started_ns, dropped: 0 }),
+            Some(Err(error)) => self.error = Some(error),
+            None => {}
+        }
+    }
+
+    /// Finishes the open file. Without a count of the kernel's, it received what became of its packets.
+    fn close(&mut self, counted: Option<Counted>) {
+        let Some(open) = self.open.take() else { return };
+        let so_far = open.writer.so_far();
+        let seen = so_far.written + so_far.lost + open.dropped;
+        let received = counted.map_or(seen, |counted| counted.received.saturating_sub(self.closed.received));
+        let summary = open.writer.finish(&Statistics {
+            received,
+            dropped_by_kernel: open.dropped,
+            started_ns: open.started_ns,
+            ended_ns: now_ns(),
+        });
+        self.closed.received += received;
+        self.closed.dropped += open.dropped;
+        self.closed.written += summary.written;
+        self.closed.unwritten += summary.lost;
+        self.error = summary.error.or(self.error.take());
+    }
+}
+
+/// What every file of the trace begins with.
+struct Head {
+    os: String,
+    hardware: Option<String>,
+    filter: Option<String>,
+    snaplen: u32,
+    format: Format,
+}
+
+impl Head {
+    fn of(plan: &Plan) -> Self {
+        let uname = rustix::system::uname();
+        Self {
+            os: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+            hardware: uname.machine().to_str().ok().map(str::to_owned),
+            filter: plan.options.filter.clone(),
+            snaplen: plan.options.snaplen,
+            format: plan.outfile.format,
+        }
+    }
+
+    fn write_to(&self, file: File) -> Result<Writer<Box<dyn Output + Send>>, WriterError> {
+        let output = OutputFile::new(file).map_err(|source| WriterError::Output { source })?;
+        let section = Section {
+            os: &self.os,
+            application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
+            hardware: self.hardware.as_deref(),
+            comment: Some(COMMENT),
+            filter: self.filter.as_deref(),
+            snaplen: self.snaplen,
+            interfaces: &[
+                Interface { name: "eth0", description: "the traced program's way out" },
+                Interface { name: "lo", description: "the traced program's loopback" },
+            ],
+        };
+        Writer::new(Box::new(output), self.format, &section)
+    }
+}
+
+fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> {
+    Packet {
+        interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
+        timestamp_ns: frame.timestamp_ns,
+        original_len: frame.original_len.saturating_add(if frame.vlan.is_some() { 4 } else { 0 }),
+        bytes: frame.bytes,
+        vlan: frame.vlan,
+        direction: match frame.direction {
+            nsntrace_capture::Direction::Inbound => Direction::Inbound,
+            nsntrace_capture::Direction::Outbound => Direction::Outbound,
+        },
+        dropped_before,
+    }
+}
+
+fn is_broken_pipe(error: &WriterError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Nanoseconds since the epoch, by the clock that packets are stamped with.
+pub(crate) fn now_ns() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Said once in a pcapng file, so that nobody wonders at "bad checksum".
+const COMMENT: &str = "Frames that the program sent were recorded before the checksum was computed, and may be longer than \
+    the MTU: the kernel leaves both to the device (checksum and segmentation offload).";

@@ -1,0 +1,134 @@
+//! Where a recording ends, and where its files do.
+
+use std::time::Duration;
+
+use crate::flags::{Limits, Rotation};
+
+/// What ends a file or the recording. A bound that the user has not set is the largest number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Packets that may still be recorded.
+    packets_left: u64,
+    /// Nothing later than this is recorded, in nanoseconds since the epoch.
+    end_ns: u64,
+    /// A file of so many bytes is full.
+    file_len: u64,
+    /// How long a file is written to, in nanoseconds.
+    file_time_ns: u64,
+    /// Until when this one is, in nanoseconds since the epoch.
+    file_end_ns: u64,
+}
+
+/// What comes before a packet is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: here it is written.
+    Packet,
+    /// A new file is begun.
+    File,
+    /// The recording has ended.
+    End,
+}
+
+impl Bounds {
+    /// The bounds of a recording that begins at `started_ns`.
+    pub(super) fn new(limits: Limits, rotation: Rotation, started_ns: u64) -> Self {
+        let file_time_ns = ns(rotation.time);
+        Self {
+            packets_left: limits.count.unwrap_or(u64::MAX),
+            end_ns: started_ns.saturating_add(ns(limits.duration)),
+            file_len: rotation.size.unwrap_or(u64::MAX),
+            file_time_ns,
+            file_end_ns: started_ns.saturating_add(file_time_ns),
+        }
+    }
+
+    /// What comes before a packet of that time, when the file has `position` bytes.
+    #[inline]
+    pub(super) fn before(&self, timestamp_ns: u64, position: u64) -> Next {
+        if self.packets_left == 0 || timestamp_ns > self.end_ns {
+            Next::End
+        } else if position >= self.file_len || timestamp_ns >= self.file_end_ns {
+            Next::File
+        } else {
+            Next::Packet
+        }
+    }
+
+    /// A packet was recorded.
+    #[inline]
+    pub(super) fn count_packet(&mut self) {
+        self.packets_left -= 1;
+    }
+
+    pub(super) fn is_count_reached(&self) -> bool {
+        self.packets_left == 0
+    }
+
+    /// A new file begins with a packet of that time. Files end at multiples of their time, though nothing comes for some of it.
+    pub(super) fn begin_file(&mut self, timestamp_ns: u64) {
+        if let Some(late_ns) = timestamp_ns.checked_sub(self.file_end_ns) {
+            let passed_ns = (late_ns / self.file_time_ns + 1).saturating_mul(self.file_time_ns);
+            self.file_end_ns = self.file_end_ns.saturating_add(passed_ns);
+        }
+    }
+
+    /// Where the recording ends at the latest, if anywhere.
+    pub(super) fn end_ns(&self) -> Option<u64> {
+        (self.end_ns < u64::MAX).then_some(self.end_ns)
+    }
+}
+
+fn ns(time: Option<Duration>) -> u64 {
+    time.map_or(u64::MAX, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_700_000_000_000_000_000;
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn without_bounds_there_is_no_end() {
+        let mut bounds = Bounds::new(Limits::default(), Rotation::default(), START);
+        bounds.count_packet();
+        assert_eq!(bounds.before(u64::MAX - 1, u64::MAX - 1), Next::Packet);
+        assert_eq!(bounds.end_ns(), None);
+    }
+
+    #[test]
+    fn a_count_ends_it() {
+        let limits = Limits { count: Some(2), duration: None };
+        let mut bounds = Bounds::new(limits, Rotation::default(), START);
+        bounds.count_packet();
+        assert!(!bounds.is_count_reached());
+        assert_eq!(bounds.before(START, 0), Next::Packet);
+        bounds.count_packet();
+        assert!(bounds.is_count_reached());
+        assert_eq!(bounds.before(START, 0), Next::End);
+    }
+
+    #[test]
+    fn a_time_ends_it() {
+        let limits = Limits { count: None, duration: Some(Duration::from_secs(3)) };
+        let bounds = Bounds::new(limits, Rotation::default(), START);
+        assert_eq!(bounds.end_ns(), Some(START + 3 * SECOND));
+        assert_eq!(bounds.before(START + 3 * SECOND, 0), Next::Packet);
+        assert_eq!(bounds.before(START + 3 * SECOND + 1, 0), Next::End);
+    }
+
+    #[test]
+    fn files_end_at_their_size_and_at_multiples_of_their_time() {
+        let rotation = Rotation { size: Some(1000), time: Some(Duration::from_secs(10)), keep: None };
+        let mut bounds = Bounds::new(Limits::default(), rotation, START);
+        assert_eq!(bounds.before(START + 9 * SECOND, 999), Next::Packet);
+        assert_eq!(bounds.before(START + 9 * SECOND, 1000), Next::File);
+        bounds.begin_file(START + 9 * SECOND);
+        assert_eq!(bounds.before(START + 10 * SECOND, 0), Next::File);
+        bounds.begin_file(START + 34 * SECOND);
+        assert_eq!(bounds.before(START + 40 * SECOND - 1, 0), Next::Packet);
+        assert_eq!(bounds.before(START + 40 * SECOND, 0), Next::File);
+    }
+}
