@@ -3,6 +3,7 @@
 mod capture;
 mod children;
 mod contenders;
+mod exit;
 mod filter;
 mod lab;
 mod machine;
@@ -13,6 +14,7 @@ mod sample;
 mod series;
 mod start;
 mod verdict;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +29,9 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["filter"] => filter::run(DEFAULT_RUNS),
         ["filter", "--runs", count] => filter::run(runs(count)?),
         ["capture", rest @ ..] => capture::run(rest),
+        ["exit", rest @ ..] => exit::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter|capture [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture|exit [--runs N]".into()),
     }
 }
 

@@ -4,8 +4,8 @@
 //! # Theory of operation
 //! A sender on one processor puts numbered frames into a veth pair, a tool on another records them at the other end, and
 //! the file is searched for every number. Copying a frame into the ring is done by the kernel on the sender's processor
-//! and the same for all; what is compared is what the tool's processes use, user and system, from start to end, less what
-//! they use when nothing is sent. Every tool meets every load once in a round, in an order of the round's own.
+//! and the same for all; what is compared is what the tool's processes use, user and system, from the first frame to their
+//! end, less what they use when nothing is sent. Every tool meets every load once in a round, in an order of the round's own.
 
 mod load;
 mod report;
@@ -18,7 +18,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use load::{LOADS, Load};
-use report::Series;
+use report::Cell;
 use stage::Stage;
 use tools::Tool;
 
@@ -49,9 +49,9 @@ fn enter(runs: usize, size: &str) -> Result {
     let binary = super::build(&workspace)?;
     let folder = workspace.target.join("bench-capture");
     fs::create_dir_all(&folder)?;
-    let own = std::env::current_exe()?;
-    let [own, binary, folder] = [&own, &binary, &folder].map(|path| path.to_string_lossy());
-    lab::enter(&[&own, "bench", "capture", "inside", &binary, &folder, &runs.to_string(), size])
+    println!("{}", machine::commit(&workspace.root));
+    let [binary, folder] = [&binary, &folder].map(|path| path.to_string_lossy());
+    lab::run_inside(&["capture", "inside", &binary, &folder, &runs.to_string(), size])
 }
 
 /// Measures, inside.
@@ -67,36 +67,36 @@ fn run_inside(binary: &Path, folder: &Path, runs: usize, size: &str) -> Result {
     for name in missing {
         println!("{name} is not installed");
     }
-    let series = measure(&stage, &tools, &loads, runs);
-    println!("\n{}", report::tables(&tools, &loads, &series));
-    match series.iter().flat_map(|one| &one.failures).count() {
+    let cells = measure(&stage, &tools, &loads, runs);
+    println!("\n{}{}", report::tables(&tools, &loads, &cells), machine::load());
+    match cells.iter().flat_map(|one| &one.failures).count() {
         0 => Ok(()),
         count => Err(format!("bench capture: {count} runs are wrong").into()),
     }
 }
 
 /// What all tools make of all loads and of no load, which comes last.
-fn measure(stage: &Stage, tools: &[Tool], loads: &[Load], runs: usize) -> Vec<Series> {
+fn measure(stage: &Stage, tools: &[Tool], loads: &[Load], runs: usize) -> Vec<Cell> {
     let idle = Load { name: "idle", count: 0, ..LOADS[0] };
     let loads: Vec<_> = loads.iter().copied().chain([idle]).collect();
-    let pairs = (0..tools.len()).flat_map(|tool| (0..loads.len()).map(move |load| Series::new(tool, load)));
-    let mut series: Vec<_> = pairs.collect();
+    let pairs = (0..tools.len()).flat_map(|tool| (0..loads.len()).map(move |load| Cell::new(tool, load)));
+    let mut cells: Vec<_> = pairs.collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut shuffle = Shuffle::new(u64::from(now.subsec_nanos()));
     for round in 0..runs {
         eprintln!("round {} of {runs}", round + 1);
-        for index in shuffle.order(series.len()) {
-            let Series { tool, load, .. } = series[index];
+        for index in shuffle.order(cells.len()) {
+            let Cell { tool, load, .. } = cells[index];
             // Once per tool and load, foreign eyes count as well.
             let look =
                 |file: &Path, census| if round == 0 { check_by_capinfos(file, census) } else { Ok(()) };
             match stage.run(&tools[tool], loads[load], look) {
-                Ok(run) => series[index].runs.push(run),
-                Err(error) => series[index].failures.push(error.to_string()),
+                Ok(run) => cells[index].runs.push(run),
+                Err(error) => cells[index].failures.push(error.to_string()),
             }
         }
     }
-    series
+    cells
 }
 
 /// Whether capinfos, if it is here, finds as many packets as we do.

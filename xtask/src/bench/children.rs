@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
 use crate::process::Result;
 
@@ -21,6 +23,13 @@ pub(super) fn cpu_of_reaped() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Ok(Duration::from_micros(u64::try_from(us)?))
+}
+
+/// Processor time of a process that lives, of all its threads, the ended ones included: clock_getcpuclockid(3). Its
+/// children are not in it.
+pub(super) fn cpu_of(pid: u32) -> Result<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid.try_into()?))?;
+    Ok(clock.now()?.into())
 }
 
 /// Waits for one child, and kills it when it has not ended after [`PATIENCE`].
@@ -91,6 +100,8 @@ mod tests {
         assert!(peak_resident_kib(pid).unwrap() > 100);
         assert!(!name(pid).is_empty());
         assert!(peak_resident_kib(0).is_err());
+        let before = cpu_of(pid).unwrap();
+        while cpu_of(pid).unwrap() == before {}
     }
 
     #[test]

@@ -16,11 +16,21 @@ pub(super) fn describe(folder: &Path) -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<_> = cpus.lines().filter_map(|line| line.strip_prefix("model name")).collect();
     let model = models.first().map_or("unknown", |model| model.trim_start_matches([':', ' ', '\t']));
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("unknown").to_owned();
     let count = models.len();
     let disk = first_line(Command::new("stat").args(["-f", "-c", "%T"]).arg(folder));
-    format!("kernel: {kernel}\nprocessors: {count} x {model}\nfiles on: {disk}\nload average: {load}\n")
+    format!("kernel: {kernel}\nprocessors: {count} x {model}\nfiles on: {disk}\n{}", load())
+}
+
+/// How busy the machine was in the last minute: to be told before and after.
+pub(super) fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load average: {}\n", load.split_whitespace().next().unwrap_or("unknown"))
+}
+
+/// What was built: the commit, and whether files were changed since.
+pub(super) fn commit(root: &Path) -> String {
+    let describe = ["describe", "--always", "--dirty", "--exclude=*"];
+    format!("commit: {}", first_line(Command::new("git").current_dir(root).args(describe)))
 }
 
 /// The first line that a command says, on whichever of its outputs: not all agree where a version belongs.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::load::Load;
 use super::stage::Run;
 use super::tools::{NSNTRACE, Tool};
+use crate::bench::series::Series;
 
 /// The runs of one tool with one load: indices of both.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct Cell {
     pub(super) tool: usize,
     pub(super) load: usize,
     pub(super) runs: Vec<Run>,
@@ -17,24 +18,26 @@ pub(super) struct Series {
     pub(super) failures: Vec<String>,
 }
 
-impl Series {
+impl Cell {
     pub(super) fn new(tool: usize, load: usize) -> Self {
         Self { tool, load, runs: Vec::new(), failures: Vec::new() }
     }
 
+    fn figures(&self, of: impl Fn(&Run) -> f64) -> Series {
+        self.runs.iter().map(of).collect()
+    }
+
     /// Minimum and median of a figure.
-    fn figures(&self, of: impl Fn(&Run) -> f64) -> Option<[f64; 2]> {
-        let mut all: Vec<_> = self.runs.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        // The lower one of two in the middle.
-        Some([*all.first()?, all[(all.len() - 1) / 2]])
+    fn low(&self, of: impl Fn(&Run) -> f64) -> Option<[f64; 2]> {
+        let figures = self.figures(of);
+        Some([figures.range()?.0, figures.median()?])
     }
 }
 
-/// Everything, in Markdown. `series` has each tool with each load, and behind those with none.
-pub(super) fn tables(tools: &[Tool], loads: &[Load], series: &[Series]) -> String {
-    let results = Results { tools, loads, series };
-    let wrong = series.iter().flat_map(|one| one.failures.iter().map(move |why| (one, why)));
+/// Everything, in Markdown. `cells` has each tool with each load, and behind those with none.
+pub(super) fn tables(tools: &[Tool], loads: &[Load], cells: &[Cell]) -> String {
+    let results = Results { tools, loads, cells };
+    let wrong = cells.iter().flat_map(|one| one.failures.iter().map(move |why| (one, why)));
     let wrong = wrong.map(|(one, why)| {
         let load = loads.get(one.load).map_or("idle", |load| load.name);
         format!("WRONG: {}, {load}: {}\n", tools[one.tool].name, why.replace('\n', "; "))
@@ -45,43 +48,37 @@ pub(super) fn tables(tools: &[Tool], loads: &[Load], series: &[Series]) -> Strin
 struct Results<'a> {
     tools: &'a [Tool],
     loads: &'a [Load],
-    series: &'a [Series],
+    cells: &'a [Cell],
 }
 
 impl Results<'_> {
-    fn series(&self, tool: usize, load: usize) -> Option<&Series> {
-        self.series.iter().find(|one| one.tool == tool && one.load == load)
+    fn cell(&self, tool: usize, load: usize) -> Option<&Cell> {
+        self.cells.iter().find(|one| one.tool == tool && one.load == load)
     }
 
-    /// What a tool uses when nothing is sent: the median.
-    fn idle_cpu(&self, tool: usize) -> Option<Duration> {
-        let [_, median] = self.series(tool, self.loads.len())?.figures(|run| run.cpu.as_secs_f64())?;
-        Some(Duration::from_secs_f64(median))
+    /// Seconds of processor time of a tool when nothing is sent, in the median.
+    fn idle_s(&self, tool: usize, of: impl Fn(&Run) -> Duration) -> Option<f64> {
+        self.cell(tool, self.loads.len())?.figures(|run| of(run).as_secs_f64()).median()
     }
 
     /// Nanoseconds of processor time per packet in the file, minimum and median.
     fn cpu_ns(&self, tool: usize, load: usize) -> Option<[f64; 2]> {
-        let idle = self.idle_cpu(tool)?;
-        let cpu_ns =
-            |run: &Run| (run.cpu.as_secs_f64() - idle.as_secs_f64()) * 1e9 / float(run.census.found.max(1));
-        self.series(tool, load)?.figures(cpu_ns)
+        let idle_s = self.idle_s(tool, |run| run.cpu)?;
+        let cpu_ns = |run: &Run| (run.cpu.as_secs_f64() - idle_s) * 1e9 / float(run.census.found.max(1));
+        self.cell(tool, load)?.low(cpu_ns)
     }
 
-    /// The most that any run lost, and the least, in parts of what was sent.
-    fn loss(&self, tool: usize, load: usize) -> Option<[f64; 2]> {
+    /// The least that any run lost, and the most, in parts of what was sent.
+    fn loss(&self, tool: usize, load: usize) -> Option<(f64, f64)> {
         let sent = float(self.loads[load].count);
-        let lost = |run: &Run| float(run.census.missing) / sent;
-        let [least, _] = self.series(tool, load)?.figures(lost)?;
-        let [negated, _] = self.series(tool, load)?.figures(|run| -lost(run))?;
-        Some([least, -negated])
+        self.cell(tool, load)?.figures(|run| float(run.census.missing) / sent).range()
     }
 
-    /// Peak of the process that records, in KiB: the median of all runs with a load.
+    /// Peak of the process that records, in KiB: the median with the load that makes it largest.
     fn peak_kib(&self, tool: usize) -> Option<f64> {
-        let peaks = |load| self.series(tool, load)?.figures(|run| float(run.peak_kib));
-        let mut medians: Vec<_> = (0..self.loads.len()).filter_map(peaks).map(|[_, median]| median).collect();
-        medians.sort_by(f64::total_cmp);
-        medians.last().copied()
+        let median = |load| self.cell(tool, load)?.figures(|run| float(run.peak_kib)).median();
+        let peaks: Series = (0..self.loads.len()).filter_map(median).collect();
+        peaks.range().map(|(_, most)| most)
     }
 
     fn costs(&self) -> String {
@@ -101,8 +98,8 @@ impl Results<'_> {
         let name = self.tools[tool].name;
         let cpu = self.cpu_ns(tool, index);
         let rate = |run: &Run| float(load.count) / run.sending.as_secs_f64() / 1e3;
-        let rate = self.series(tool, index).and_then(|series| series.figures(rate));
-        let (Some([min, median]), Some([least, most]), Some([_, kpps])) = (cpu, self.loss(tool, index), rate)
+        let rate = self.cell(tool, index).and_then(|cell| cell.figures(rate).median());
+        let (Some([min, median]), Some((least, most)), Some(kpps)) = (cpu, self.loss(tool, index), rate)
         else {
             return format!("| {} | {name} | no run succeeded | | | | |", load.name);
         };
@@ -114,12 +111,16 @@ impl Results<'_> {
         let mut table =
             String::from("| tool | peak resident, MiB | CPU of a run without packets, ms |\n|---|--:|--:|\n");
         for (tool, Tool { name, .. }) in self.tools.iter().enumerate() {
-            let (Some(peak), Some(idle)) = (self.peak_kib(tool), self.idle_cpu(tool)) else { continue };
-            let front = self.series.iter().filter(|one| one.tool == tool).flat_map(|one| &one.runs);
+            let (Some(peak), Some(idle_s)) =
+                (self.peak_kib(tool), self.idle_s(tool, |run| run.cpu_before + run.cpu))
+            else {
+                continue;
+            };
+            let front = self.cells.iter().filter(|one| one.tool == tool).flat_map(|one| &one.runs);
             let front = front.filter_map(|run| run.front_peak_kib).max();
             let front = front.map_or_else(String::new, |kib| format!(" (front: {:.1})", float(kib) / 1024.0));
             let _infallible =
-                writeln!(table, "| {name} | {:.1}{front} | {:.1} |", peak / 1024.0, idle.as_secs_f64() * 1e3);
+                writeln!(table, "| {name} | {:.1}{front} | {:.1} |", peak / 1024.0, idle_s * 1e3);
         }
         table
     }
@@ -163,7 +164,7 @@ impl Results<'_> {
     /// Nothing may be lost, whatever the peer does; where it loses as little, there is nothing to win.
     fn loss_bar(&self, load: usize, ours: usize, peer: usize) -> String {
         let (name, text) = (self.tools[peer].name, format!("loss, {}", self.loads[load].name));
-        let (Some([_, ours]), Some([least, most])) = (self.loss(ours, load), self.loss(peer, load)) else {
+        let (Some((_, ours)), Some((least, most))) = (self.loss(ours, load), self.loss(peer, load)) else {
             return format!("| {text} | {name} | | | 0 | not measured |");
         };
         let count = self.loads[load].count;
@@ -232,11 +233,19 @@ mod tests {
     fn run(cpu_ms: u64, missing: u64, peak_kib: u64) -> Run {
         let census = Census { found: 1000 - missing, missing, is_first_missing: false, others: 0 };
         let sending = Duration::from_millis(10);
-        Run { cpu: Duration::from_millis(cpu_ms), peak_kib, front_peak_kib: None, sending, census }
+        let cpu_before = Duration::from_millis(100);
+        Run {
+            cpu_before,
+            cpu: Duration::from_millis(cpu_ms),
+            peak_kib,
+            front_peak_kib: None,
+            sending,
+            census,
+        }
     }
 
     /// nsntrace and tcpdump meet 1000 packets of the first load, and none.
-    fn results() -> (Vec<Tool>, [Load; 4], Vec<Series>) {
+    fn results() -> (Vec<Tool>, [Load; 4], Vec<Cell>) {
         let ours = tools::all(Path::new("/b")).0.remove(0);
         let peer = {
             let mut peer = ours.clone();
@@ -244,7 +253,7 @@ mod tests {
             peer
         };
         let loads = LOADS.map(|load| Load { count: 1000, ..load });
-        let series = |tool, load, runs| Series { tool, load, runs, failures: Vec::new() };
+        let series = |tool, load, runs| Cell { tool, load, runs, failures: Vec::new() };
         let all = vec![
             series(0, 0, vec![run(14, 0, 2048), run(12, 0, 2048), run(30, 0, 4096)]),
             series(0, 4, vec![run(10, 0, 1), run(9, 0, 1), run(99, 0, 1)]),
@@ -261,7 +270,7 @@ mod tests {
         for line in [
             "| 64 B, 200 kpps | nsntrace | 2000 | 4000 | 0 | 0 | 100 |",
             "| 64 B, 200 kpps | tcpdump | 20000 | 20000 | 0 | 500 (50.0 %) | 100 |",
-            "| nsntrace | 2.0 | 10.0 |",
+            "| nsntrace | 2.0 | 110.0 |",
             "| CPU, 64 B, 200 kpps | tcpdump | 0.100 | 0.200 | 0.45 | met |",
             "| CPU, 1400 B, 70 kpps | tcpdump | | | 0.38 | not measured |",
             "| loss, 1400 B, unpaced | tcpdump | | | 0 | not measured |",

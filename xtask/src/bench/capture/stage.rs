@@ -12,15 +12,17 @@ use nix::unistd::Pid;
 
 use super::load::Load;
 use super::tools::{INSIDE, Tool};
-use crate::bench::children;
 use crate::bench::machine::Processors;
 use crate::bench::numbered::{self, Census};
+use crate::bench::{children, lab, words};
 use crate::process::{self, Result};
 
 /// What one run came to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    /// Of all processes of the tool, from start to end.
+    /// Processor time of all processes of the tool, until the load begins.
+    pub(super) cpu_before: Duration,
+    /// From then to the end of the last of them.
     pub(super) cpu: Duration,
     /// Of the process that records.
     pub(super) peak_kib: u64,
@@ -35,7 +37,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Stage {
     /// Ourselves, who can also be asked to send a load.
-    own: PathBuf,
+    own: String,
     /// Where files go.
     folder: PathBuf,
     processors: Processors,
@@ -45,8 +47,7 @@ impl Stage {
     /// Makes the namespace in which peers record. To be called in a namespace of our own.
     pub(super) fn new(folder: &Path) -> Result<Self> {
         process::run(Command::new("sh").args(["-euc", SCRIPT]))?;
-        let own = std::env::current_exe()?;
-        Ok(Self { own, folder: folder.to_owned(), processors: Processors::choose()? })
+        Ok(Self { own: lab::own_path()?, folder: folder.to_owned(), processors: Processors::choose()? })
     }
 
     /// Lets a tool record a load, or nothing for a while. `look` sees the file before it is deleted.
@@ -61,28 +62,29 @@ impl Stage {
         look: impl FnOnce(&Path, Census) -> Result,
     ) -> Result<Run> {
         let file = self.folder.join("capture").with_extension(tool.extension);
-        let words = self.folder.join("words");
-        let run = self.record(tool, load, &file, &words).and_then(|run| {
+        let said = self.folder.join("said");
+        let run = self.record(tool, load, &file, &said).and_then(|run| {
             look(&file, run.census)?;
             Ok(run)
         });
-        for path in [&file, &words] {
+        for path in [&file, &said] {
             let _never_made = fs::remove_file(path);
         }
         run
     }
 
-    fn record(&self, tool: &Tool, load: Load, file: &Path, words: &Path) -> Result<Run> {
-        let recording = Recording::start(tool, load.mtu, file, words, &self.processors)?;
+    fn record(&self, tool: &Tool, load: Load, file: &Path, said: &Path) -> Result<Run> {
+        let recording = Recording::start(tool, load.mtu, file, said, &self.processors)?;
+        let cpu_before = recording.cpu()?;
         let sending = self.send(load, &recording.link)?;
         sleep(AFTER_LOAD);
         let (peak_kib, front_peak_kib) = recording.peaks()?;
-        let cpu = recording.stop()?;
+        let cpu = recording.stop()?.saturating_sub(cpu_before);
         let census = numbered::count(file, load.sent())?;
         if tool.is_ours {
-            check_words(&fs::read_to_string(words)?, census)?;
+            words::check(&fs::read_to_string(said)?, census)?;
         }
-        Ok(Run { cpu, peak_kib, front_peak_kib, sending, census })
+        Ok(Run { cpu_before, cpu, peak_kib, front_peak_kib, sending, census })
     }
 
     /// Has a load sent. The sender has been waited for when this returns.
@@ -122,31 +124,31 @@ struct Recording {
 }
 
 impl Recording {
-    fn start(tool: &Tool, mtu: u32, file: &Path, words: &Path, processors: &Processors) -> Result<Self> {
+    fn start(tool: &Tool, mtu: u32, file: &Path, said: &Path, processors: &Processors) -> Result<Self> {
         if !tool.is_ours {
             set_mtu(OUTSIDE, INSIDE, mtu)?;
         }
         let child = processors.on(processors.recorder, || {
             let mut command = tool.command(file);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(words)?);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(said)?);
             Ok(command.spawn()?)
         })?;
         let mut recording = Self { child, worker: None, link: OUTSIDE.to_owned() };
-        let ready = if tool.is_ours { recording.meet_ours(mtu, words) } else { recording.meet_peer() };
+        let ready = if tool.is_ours { recording.meet_ours(mtu, said) } else { recording.meet_peer() };
         if let Err(error) = ready {
             let _ended_already = recording.child.kill();
             children::reap_all()?;
-            let said = fs::read_to_string(words).unwrap_or_default();
-            return Err(format!("{error}: {}", said.trim()).into());
+            let words = fs::read_to_string(said).unwrap_or_default();
+            return Err(format!("{error}: {}", words.trim()).into());
         }
         sleep(SETTLE);
         Ok(recording)
     }
 
-    fn meet_ours(&mut self, mtu: u32, words: &Path) -> Result {
+    fn meet_ours(&mut self, mtu: u32, said: &Path) -> Result {
         let front = self.child.id();
         // The last line before the program starts, when the ring is running.
-        self.wait_until(|| Ok(fs::read_to_string(words)?.contains("Use ctrl-c")))?;
+        self.wait_until(|| Ok(fs::read_to_string(said)?.contains("Use ctrl-c")))?;
         let worker = children::children(front)?.into_iter().find(|&pid| children::name(pid) == WORKER);
         let worker = worker.ok_or("nsntrace has no worker")?;
         self.worker = Some(worker);
@@ -183,6 +185,12 @@ impl Recording {
         }
     }
 
+    /// Processor time of all processes of the tool until now.
+    fn cpu(&self) -> Result<Duration> {
+        let pids = [Some(self.child.id()), self.worker];
+        pids.into_iter().flatten().map(children::cpu_of).sum()
+    }
+
     /// Peaks of the process that records, and of nsntrace's other one.
     fn peaks(&self) -> Result<(u64, Option<u64>)> {
         let child = children::peak_resident_kib(self.child.id())?;
@@ -215,28 +223,6 @@ fn set_mtu(outside: &str, inside: &str, mtu: u32) -> Result {
     process::run(Command::new("ip").args(["-n", inside, "link", "set", "eth0", "mtu", &mtu]))
 }
 
-/// What nsntrace says at its end must be what the file says: the packets in it, and as many dropped as are missing. The
-/// stack's own few packets are not numbered, and can be among the dropped.
-fn check_words(words: &str, census: Census) -> Result {
-    let Some((written, dropped)) = counts(words) else {
-        return Err(format!("nsntrace does not say what it captured: {}", words.trim()).into());
-    };
-    let others_dropped = dropped.checked_sub(census.missing);
-    let is_plausible = others_dropped.is_some_and(|others| others <= OTHERS_MAX);
-    if written == census.total() && is_plausible {
-        return Ok(());
-    }
-    Err(format!("nsntrace says {written} written, {dropped} dropped; the file has {census:?}").into())
-}
-
-/// Packets written and packets dropped by the kernel, in nsntrace's words.
-fn counts(words: &str) -> Option<(u64, u64)> {
-    let written = words.lines().find_map(|line| line.strip_prefix("Finished capturing "))?;
-    let written = written.strip_suffix(" packets.")?.parse().ok()?;
-    let dropped = words.lines().find_map(|line| line.split_once(" packets were dropped by the kernel"));
-    Some((written, dropped.map_or(Some(0), |(count, _)| count.parse().ok())?))
-}
-
 /// Like nsntrace's: a pair, addresses on both ends, all up.
 const SCRIPT: &str = "
 ip netns add recorded
@@ -254,8 +240,6 @@ const WORKER: &str = "nsntrace-worker";
 const PACKET_RUNNING: usize = 5;
 /// /proc/net/dev, behind the name: eight of receiving, then bytes and packets sent.
 const TX_PACKETS: usize = 9;
-/// Solicitations and reports of an IPv6 stack that comes up.
-const OTHERS_MAX: u64 = 20;
 
 /// Between a tool's readiness and the load: netsniff-ng binds before it has its files.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -266,17 +250,3 @@ const IDLE: Duration = Duration::from_secs(3);
 /// As long as a tool may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_nsntrace_says_is_understood() {
-        let words = "Use ctrl-c to end at any time.\n\nFinished capturing 17 packets.\n";
-        assert_eq!(counts(words), Some((17, 0)));
-        let dropped = "3 packets were dropped by the kernel: they came faster than they could be written.\n";
-        assert_eq!(counts(&format!("{words}{dropped}")), Some((17, 3)));
-        assert_eq!(counts("nsntrace: no"), None);
-    }
-}
