@@ -15,6 +15,7 @@
 //! # References
 //! packet(7); net/packet/af_packet.c: `prb_open_block`, `prb_close_block`, `prb_fill_curr_block`.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ impl IdleRing {
         socket.bind_all().map_err(CaptureError::Bind)?;
         let block_count = ring.geometry().block_count;
         let statistics = Statistics::default();
-        Ok(Capture { ring, socket, block_count, next: 0, sequence: FIRST_SEQUENCE, statistics })
+        Ok(Capture { ring, socket, block_count, next: 0, sequence: FIRST_SEQUENCE, statistics, told: 0 })
     }
 }
 
@@ -100,6 +101,8 @@ pub struct Capture {
     /// The number that the kernel gave or will give to it.
     sequence: u64,
     statistics: Statistics,
+    /// Drops that blocks have told of.
+    told: u64,
 }
 
 impl Capture {
@@ -115,25 +118,28 @@ impl Capture {
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
         let index = self.next;
         let Some(loan) = self.ring.retired(index) else { return Ok(None) };
-        let before = self.statistics.dropped;
+        let mut dropped_before = 0;
         if loan.is_losing() {
             self.statistics.add(&self.socket)?;
+            dropped_before = untold(&self.statistics, &mut self.told);
         }
         self.next = (index + 1) % self.block_count;
         self.sequence = Frames::new(loan.bytes()).sequence().unwrap_or(self.sequence).wrapping_add(1);
-        Ok(Some(Block { bytes: Bytes::Loan(loan), dropped_before: self.statistics.dropped - before }))
+        Ok(Some(Block { bytes: Bytes::Loan(loan), dropped_before }))
     }
 
     /// What the kernel has put into the block that it is still filling.
     ///
-    /// To be called once, after [`next_block`](Self::next_block) had no more, and after all links of the namespace were taken down:
-    /// before that, frames could still be on their way into the block.
+    /// To be called once: when all links of the namespace were taken down, since before that frames could still be on their way into
+    /// the block; after [`statistics`](Self::statistics), whose last drops it tells of; and after [`next_block`](Self::next_block) had
+    /// no more.
     pub fn open_block(&mut self) -> Option<Block<'static>> {
         let copy = self.ring.copy_filling(self.next);
         // A block with an older number is one that we gave back and that the kernel has not started on again: it
         // stops at such a block after a ring full of drops.
         let is_open = Frames::new(&copy).sequence() == Some(self.sequence);
-        is_open.then_some(Block { bytes: Bytes::Copy(copy), dropped_before: 0 })
+        let dropped_before = untold(&self.statistics, &mut self.told);
+        is_open.then_some(Block { bytes: Bytes::Copy(copy), dropped_before })
     }
 
     /// Packet counts since the start, asked of the kernel now.
@@ -144,6 +150,11 @@ impl Capture {
         self.statistics.add(&self.socket)?;
         Ok(self.statistics)
     }
+}
+
+/// Drops that no block has told of yet: now one does.
+fn untold(statistics: &Statistics, told: &mut u64) -> u64 {
+    statistics.dropped - mem::replace(told, statistics.dropped)
 }
 
 impl Statistics {
