@@ -2,17 +2,22 @@
 
 mod capture;
 mod children;
+mod clock;
 mod contenders;
 mod exit;
 mod filter;
+mod internet;
 mod lab;
 mod machine;
 mod numbered;
+mod numbers;
+mod program;
 mod residue;
 mod rounds;
 mod sample;
 mod series;
 mod start;
+mod traced;
 mod verdict;
 mod words;
 
@@ -30,8 +35,10 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["filter", "--runs", count] => filter::run(runs(count)?),
         ["capture", rest @ ..] => capture::run(rest),
         ["exit", rest @ ..] => exit::run(rest),
+        ["program", rest @ ..] => program::run(rest),
+        ["traced", rest @ ..] => traced::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter|capture|exit [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program [--runs N]".into()),
     }
 }
 

@@ -53,4 +53,6 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump
   bench capture [--runs N] [--quick]
                           what recording a packet costs and what is lost, beside tcpdump and others; needs root
-  bench exit [--runs N]   that no packet of a program that ends at once is lost, and how soon we end; needs root";
+  bench exit [--runs N]   that no packet of a program that ends at once is lost, and how soon we end; needs root
+  bench program [--runs N] [--seconds S]
+                          what tracing costs the traced program, beside tcpdump and others; needs root";

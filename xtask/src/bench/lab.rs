@@ -31,6 +31,9 @@ pub(super) fn prepare() -> Result {
     process::run(Command::new("sh").args(["-euc", SCRIPT]))
 }
 
+/// The internet's address, where servers listen.
+pub(super) const SERVER: &str = "198.51.100.1";
+
 /// Addresses of RFC 5737 and RFC 3849. /run is private, as namespaces have their names there.
 const SCRIPT: &str = "
 mount -t tmpfs none /run

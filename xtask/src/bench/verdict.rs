@@ -6,6 +6,11 @@ pub(super) fn at_most(name: &str, figure: Option<f64>, most: f64) -> String {
     line(name, "at most", figure, most, figure.map(|figure| figure <= most))
 }
 
+/// `name` is a ratio or a figure that must be `least`.
+pub(super) fn at_least(name: &str, figure: Option<f64>, least: f64) -> String {
+    line(name, "at least", figure, least, figure.map(|figure| figure >= least))
+}
+
 /// A claim that holds or not.
 pub(super) fn holds(claim: &str, is_met: bool) -> String {
     format!("{} {claim}\n", word(Some(is_met)))
@@ -32,7 +37,8 @@ mod tests {
     fn a_bar_is_met_missed_or_unknown() {
         assert_eq!(at_most("start", Some(5.0), 5.0), "met    start: 5.00, at most 5.00\n");
         assert_eq!(at_most("start", Some(5.1), 5.0), "MISSED start: 5.10, at most 5.00\n");
-        assert_eq!(at_most("start", None, 5.0), "?      start: not measured, at most 5.00\n");
+        assert_eq!(at_least("speed", Some(0.7), 0.75), "MISSED speed: 0.70, at least 0.75\n");
+        assert_eq!(at_least("speed", None, 0.75), "?      speed: not measured, at least 0.75\n");
         assert_eq!(holds("all is gone", true), "met    all is gone\n");
         assert_eq!(holds("all is gone", false), "MISSED all is gone\n");
     }
