@@ -4,6 +4,7 @@
 //! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
 
 mod descriptors;
+mod handover;
 mod netns;
 mod packet;
 mod process;
@@ -16,5 +17,5 @@ pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
-pub use time::format_local_time;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
+pub use time::format_local_time;

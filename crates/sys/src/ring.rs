@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use crate::handover;
+
 /// The size of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -78,23 +80,16 @@ impl Ring {
     /// When `index` is not below `block_count`.
     pub fn retired(&mut self, index: usize) -> Option<Block<'_>> {
         let start = self.block(index);
-        // Acquire: pairs with smp_wmb() before the status store in prb_flush_block() (net/packet/af_packet.c), so
-        // that all of the block's contents are seen once its status is.
-        let status = status_of(&start).load(Ordering::Acquire);
+        let status = handover::take(word(&start, BLOCK_STATUS))?;
         let bytes = self.geometry.block_bytes;
-        (status & TP_STATUS_USER != 0).then_some(Block {
-            start,
-            bytes,
-            status,
-            ring: std::marker::PhantomData,
-        })
+        Some(Block { start, bytes, status, ring: std::marker::PhantomData })
     }
 
     /// Copies what the kernel has filled of block `index`, header included, without taking the block.
     ///
     /// The copy is exact only when nothing can be received any more, as after all links of the namespace were taken down: that
-    /// request waits for every receiver still at work (`synchronize_net()` in `dev_close_many()`, net/core/dev.c).
-    /// Copied at another time the last frames may be half written.
+    /// request waits for every receiver still at work (`handover.rs` has the proof). Copied at another time the last frames may be
+    /// half written.
     ///
     /// # Panics
     /// When `index` is not below `block_count`.
@@ -153,24 +148,23 @@ impl Block<'_> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        // Release: all our reads come before the kernel's next writes, which wait to see this status.
-        status_of(&self.start).store(TP_STATUS_KERNEL, Ordering::Release);
+        handover::give_back(word(&self.start, BLOCK_STATUS), word(&self.start, NUM_PKTS));
     }
 }
 
-/// The status word of the block that starts at `start`.
-fn status_of(start: &NonNull<u8>) -> &AtomicU32 {
-    // SAFETY: `start` is the address of a block of a live mapping: only `Ring` makes such, and `Block` borrows it. `block_status` is an
-    // aligned 32-bit field of the block's header, which both the kernel and we access as a whole word.
-    unsafe { AtomicU32::from_ptr(start.add(BLOCK_STATUS).as_ptr().cast()) }
+/// The word at `offset`, one of the header's, of the block that starts at `start`.
+fn word(start: &NonNull<u8>, offset: usize) -> &AtomicU32 {
+    // SAFETY: `start` is the address of a block of a live mapping: only `Ring` makes such, and `Block` borrows it. The words of the
+    // header are aligned 32-bit fields, which both the kernel and we write as a whole. No slice of the block is borrowed while we do.
+    unsafe { AtomicU32::from_ptr(start.add(offset).as_ptr().cast()) }
 }
 
 /// `tp_frame_size`: a formality of `TPACKET_V3`, whose frames have the length that they need.
 const FRAME_BYTES: usize = 2048;
 /// Offset of `hdr.bh1.block_status` in `struct tpacket_block_desc`.
 const BLOCK_STATUS: usize = 8;
+/// Offset of `hdr.bh1.num_pkts`.
+const NUM_PKTS: usize = 12;
 /// Offset of `hdr.bh1.blk_len`.
 const BLK_LEN: usize = 20;
-const TP_STATUS_KERNEL: u32 = 0;
-const TP_STATUS_USER: u32 = 1;
 const TP_STATUS_LOSING: u32 = 1 << 2;
