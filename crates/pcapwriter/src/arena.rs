@@ -121,7 +121,7 @@ impl<'a, 'p> Records<'a, 'p> {
 }
 
 /// Writes `slices`, in as many pieces as the output likes, and says how many bytes it took.
-fn write_all(output: &mut impl Output, mut slices: &mut [IoSlice<'_>]) -> (usize, io::Result<()>) {
+pub(crate) fn write_all(output: &mut impl Output, mut slices: &mut [IoSlice<'_>]) -> (usize, io::Result<()>) {
     let mut taken = 0;
     // Empty ones are no reason to write.
     IoSlice::advance_slices(&mut slices, 0);

@@ -17,12 +17,35 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file name asks for: pcapng when it ends in `.pcapng`, else pcap.
+    /// The format that a file name asks for: pcapng when it ends in `.pcapng` or `.pcapng.gz`, else pcap.
     pub fn of_path(path: &Path) -> Self {
-        let is_pcapng = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".pcapng"));
-        if is_pcapng { Self::PcapNg } else { Self::Pcap }
+        let name = name(path);
+        let name = name.strip_suffix(GZIP_EXTENSION).unwrap_or(name);
+        if name.ends_with(b".pcapng") { Self::PcapNg } else { Self::Pcap }
     }
 }
+
+/// Whether a file is compressed, whatever its [`Format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not: [`OutputFile`](crate::OutputFile) alone.
+    None,
+    /// As gzip(1) does, RFC 1952: [`Gzip`](crate::Gzip) in front.
+    Gzip,
+}
+
+impl Compression {
+    /// What a file name asks for: gzip when it ends in `.gz`.
+    pub fn of_path(path: &Path) -> Self {
+        if name(path).ends_with(GZIP_EXTENSION) { Self::Gzip } else { Self::None }
+    }
+}
+
+fn name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_encoded_bytes()
+}
+
+const GZIP_EXTENSION: &[u8] = b".gz";
 
 /// What the head of a file says. Classic pcap has room for the snapshot length only.
 #[derive(Clone, Copy, Debug)]
@@ -70,20 +93,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(path: &str, expected: Format) {
-        assert_eq!(Format::of_path(Path::new(path)), expected, "{path}");
+    fn check(path: &str, format: Format, compression: Compression) {
+        let path = Path::new(path);
+        assert_eq!((Format::of_path(path), Compression::of_path(path)), (format, compression), "{path:?}");
     }
 
     #[test]
-    fn the_name_chooses_the_format() {
-        check("a.pcapng", Format::PcapNg);
-        check("dir/a.b.pcapng", Format::PcapNg);
-        check(".pcapng", Format::PcapNg);
-        check("a.pcap", Format::Pcap);
-        check("a", Format::Pcap);
-        check("dir.pcapng/a", Format::Pcap);
-        check("a.pcapng.gz", Format::Pcap);
-        check("-", Format::Pcap);
-        check("", Format::Pcap);
+    fn the_name_chooses_format_and_compression() {
+        check("a.pcapng", Format::PcapNg, Compression::None);
+        check("dir/a.b.pcapng", Format::PcapNg, Compression::None);
+        check(".pcapng", Format::PcapNg, Compression::None);
+        check("a.pcap", Format::Pcap, Compression::None);
+        check("a", Format::Pcap, Compression::None);
+        check("dir.pcapng/a", Format::Pcap, Compression::None);
+        check("dir.gz/a", Format::Pcap, Compression::None);
+        check("-", Format::Pcap, Compression::None);
+        check("", Format::Pcap, Compression::None);
+        check("a.pcapng.gz", Format::PcapNg, Compression::Gzip);
+        check("a.pcap.gz", Format::Pcap, Compression::Gzip);
+        check("a.gz", Format::Pcap, Compression::Gzip);
+        check("a.pcapng.gz.gz", Format::Pcap, Compression::Gzip);
+        check("a.gzip", Format::Pcap, Compression::None);
     }
 }

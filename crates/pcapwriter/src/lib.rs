@@ -54,6 +54,7 @@
 mod arena;
 mod error;
 mod format;
+mod gzip;
 mod ledger;
 mod metadata;
 mod output;
@@ -61,7 +62,8 @@ mod record;
 mod writer;
 
 pub use error::WriterError;
-pub use format::{Format, Interface, MAX_SNAPLEN, Section, Statistics};
+pub use format::{Compression, Format, Interface, MAX_SNAPLEN, Section, Statistics};
+pub use gzip::Gzip;
 pub use output::{Output, OutputFile};
 pub use record::{Direction, Packet};
 pub use writer::{Batch, Summary, Writer};
