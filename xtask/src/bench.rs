@@ -6,6 +6,7 @@ mod clock;
 mod contenders;
 mod exit;
 mod filter;
+mod growth;
 mod internet;
 mod lab;
 mod machine;
@@ -36,9 +37,10 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["capture", rest @ ..] => capture::run(rest),
         ["exit", rest @ ..] => exit::run(rest),
         ["program", rest @ ..] => program::run(rest),
+        ["growth", rest @ ..] => growth::run(rest),
         ["traced", rest @ ..] => traced::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program|growth [--runs N]".into()),
     }
 }
 

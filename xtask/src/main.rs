@@ -55,4 +55,6 @@ const USAGE: &str = "usage: cargo xtask TASK
                           what recording a packet costs and what is lost, beside tcpdump and others; needs root
   bench exit [--runs N]   that no packet of a program that ends at once is lost, and how soon we end; needs root
   bench program [--runs N] [--seconds S]
-                          what tracing costs the traced program, beside tcpdump and others; needs root";
+                          what tracing costs the traced program, beside tcpdump and others; needs root
+  bench growth [--runs N] | --packets P
+                          many traces at once, or one with many packets; needs root";

@@ -42,8 +42,8 @@ impl Residue {
     pub(super) fn wait(&self, patience: Duration) -> Result<Duration> {
         let began = Instant::now();
         loop {
-            let took = began.elapsed();
             let left = self.since()?;
+            let took = began.elapsed();
             if left.is_empty() {
                 return Ok(took);
             }
