@@ -24,7 +24,7 @@ pub(crate) fn run_words(words: &[&str]) -> Result {
     }
 }
 
-/// Builds the target and feeds it for so long. What it found interesting is kept in the target folder for the
+/// Builds the targets and feeds them for so long together. What one finds interesting is kept in the target folder for the
 /// next run.
 ///
 /// # Errors
@@ -33,9 +33,13 @@ pub(crate) fn run(seconds: u32) -> Result {
     check()?;
     let workspace = Workspace::load()?;
     let folder = workspace.target.join("fuzz");
-    let files = Files::in_folder(&folder);
-    prepare(&workspace.root, &files)?;
-    process::run(&mut fuzz(&workspace.root, &folder, &files, seconds))
+    let share = seconds.div_ceil(u32::try_from(TARGETS.len())?);
+    for target in &TARGETS {
+        let files = Files::in_folder(&folder, target.name);
+        files.make((target.seeds)(&workspace.root)?)?;
+        process::run(&mut fuzz(&workspace.root, &folder, target.name, &files, share))?;
+    }
+    Ok(())
 }
 
 /// # Errors
@@ -58,6 +62,22 @@ fn parse_seconds(text: &str) -> Result<u32> {
     Ok(seconds.ok_or_else(|| format!("`{text}` is not a number of seconds"))?)
 }
 
+/// One fuzz target, and where it begins.
+struct Target {
+    name: &'static str,
+    seeds: fn(&Path) -> Result<Seeds>,
+}
+
+/// What the tests of a crate know of its input.
+struct Seeds {
+    inputs: Vec<Vec<u8>>,
+    /// Lines of `"word"`.
+    dictionary: String,
+}
+
+const TARGETS: [Target; 2] =
+    [Target { name: "filter_text", seeds: filter_seeds }, Target { name: "ring_block", seeds: block_seeds }];
+
 /// What libFuzzer reads besides the target.
 struct Files {
     /// Where it adds what it finds.
@@ -67,24 +87,38 @@ struct Files {
 }
 
 impl Files {
-    fn in_folder(folder: &Path) -> Self {
-        let inside = |name: &str| folder.join(name).join(TARGET);
+    fn in_folder(folder: &Path, target: &str) -> Self {
+        let inside = |name: &str| folder.join(name).join(target);
         Self { corpus: inside("corpus"), seeds: inside("seeds"), dictionary: inside("dictionary") }
+    }
+
+    fn make(&self, seeds: Seeds) -> Result {
+        let _ = fs::remove_dir_all(&self.seeds);
+        for folder in [Some(self.corpus.as_path()), Some(&self.seeds), self.dictionary.parent()] {
+            fs::create_dir_all(folder.expect("it was made of a folder and a name"))?;
+        }
+        for (index, input) in seeds.inputs.into_iter().enumerate() {
+            fs::write(self.seeds.join(index.to_string()), input)?;
+        }
+        fs::write(&self.dictionary, seeds.dictionary)?;
+        Ok(())
     }
 }
 
-/// Writes the seeds, each filter of the tests with one of the frames, and the dictionary of their words.
-fn prepare(root: &Path, files: &Files) -> Result {
+/// Each filter of the tests with one of the frames, and the words of all.
+fn filter_seeds(root: &Path) -> Result<Seeds> {
     let filters = filters(root)?;
-    let _ = fs::remove_dir_all(&files.seeds);
-    for folder in [Some(files.corpus.as_path()), Some(&files.seeds), files.dictionary.parent()] {
-        fs::create_dir_all(folder.expect("it was made of a folder and a name"))?;
-    }
-    for ((index, filter), frame) in filters.iter().enumerate().zip(FRAMES.iter().cycle()) {
-        fs::write(files.seeds.join(index.to_string()), seed(filter, frame))?;
-    }
-    fs::write(&files.dictionary, dictionary(&filters))?;
-    Ok(())
+    let inputs = filters.iter().zip(FRAMES.iter().cycle()).map(|(filter, frame)| seed(filter, frame));
+    Ok(Seeds { inputs: inputs.collect(), dictionary: dictionary(&filters) })
+}
+
+/// A block that the kernel has made, and the words that it says of a VLAN tag: status, type.
+fn block_seeds(root: &Path) -> Result<Seeds> {
+    let block = fs::read(root.join("crates/capture/tests/data/open_block.bin"))?;
+    Ok(Seeds {
+        inputs: vec![block],
+        dictionary: concat!(r#""\x51\x00\x00\x00""#, "\n", r#""\x00\x81""#, "\n").to_owned(),
+    })
 }
 
 /// The filters that the tests of the crate know, the invalid ones too.
@@ -110,16 +144,15 @@ fn dictionary(filters: &[String]) -> String {
     words.into_iter().filter(is_plain).flat_map(|word| ["\"", word, "\"\n"]).collect()
 }
 
-fn fuzz(root: &Path, folder: &Path, files: &Files, seconds: u32) -> Command {
+fn fuzz(root: &Path, folder: &Path, target: &str, files: &Files, seconds: u32) -> Command {
     // No sanitizer, so that the pinned Rust does: fuzz/README.md says what that costs.
     let mut cargo = process::cargo(root, ["fuzz", "run", "--fuzz-dir", "fuzz", "--sanitizer", "none"]);
-    cargo.arg("--target-dir").arg(folder).arg(TARGET).args([&files.corpus, &files.seeds]).arg("--");
+    cargo.arg("--target-dir").arg(folder).arg(target).args([&files.corpus, &files.seeds]).arg("--");
     cargo.arg(format!("-max_total_time={seconds}")).arg(format!("-dict={}", files.dictionary.display()));
     cargo.args(LIMITS);
     cargo
 }
 
-const TARGET: &str = "filter_text";
 /// The version that .ci/run installs.
 const CARGO_FUZZ: &str = "0.13.2";
 /// Bytes of an input, seconds and MiB that one may take; and a few numbers at the end instead of a line per new path.
@@ -164,6 +197,16 @@ mod tests {
         assert!(filters.len() > 900, "{}", filters.len());
         assert!(filters.iter().any(|filter| filter == "host 10.0.0.1"));
         assert_eq!(seed("ip", &[1, 2]), b"ip\xff\x01\x02");
+    }
+
+    #[test]
+    fn every_target_has_seeds_and_is_built() {
+        let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+        for target in &TARGETS {
+            assert!(!(target.seeds)(root()).unwrap().inputs.is_empty(), "{}", target.name);
+            assert!(manifest.contains(&format!("name = \"{}\"\n", target.name)), "{}", target.name);
+        }
+        assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
     }
 
     #[test]
