@@ -24,7 +24,7 @@
 //! # The open block
 //! The block that the kernel still fills is the kernel's, and is read all the same, once, at the end. No status says when: a packet is
 //! counted before it is copied. Instead, taking a link down waits for a grace period of RCU (`synchronize_net()` in
-//! `dev_deactivate_many()`), and packets are received inside of RCU readers (`dev_queue_xmit_nit()`, `__netif_receive_skb()`).
+//! `dev_deactivate_many()`), and packets are received inside of RCU readers (`dev_queue_xmit_nit()`, `process_backlog()`).
 //! The end of the grace period comes after everything that those did, and before the request's return: a full barrier on both sides. What
 //! the retire timer may do then is none of a reader's business if he follows three rules:
 //!
@@ -33,6 +33,13 @@
 //! - Where the kernel had stopped for want of a free block, it may open the very block that we look at, for no packet. So a sequence number
 //!   that is not the one that comes next means an old block, and [`give_back`] takes the count away while the block is ours: however little of
 //!   the opening is seen, an old block never looks like a new one with packets in it.
+//!
+//! What the program sent has been through `dev_queue_xmit_nit()` before its system call returned: it is in the ring, and final. What it was
+//! sent may still wait in a processor's backlog (`softnet_data.input_pkt_queue`), where it is in no reader yet. A link that is down does
+//! not empty that; only one that is removed does (`flush_all_backlogs()`). Under a flood that keeps ksoftirqd busy such
+//! packets come when the request has returned, and one of them can be half copied while we read. Who wants to shut
+//! that out replaces the filter by one that accepts nothing before the grace period begins: a receiver has run the filter, old or new,
+//! inside of its reader.
 //!
 //! The tests model both sides, and check every order in which a weakly ordered machine can run them.
 //!

@@ -88,8 +88,8 @@ impl Ring {
     /// Copies what the kernel has filled of block `index`, header included, without taking the block.
     ///
     /// The copy is exact only when nothing can be received any more, as after all links of the namespace were taken down: that
-    /// request waits for every receiver still at work (`handover.rs` has the proof). Copied at another time the last frames may be
-    /// half written.
+    /// request waits for every receiver at work (`handover.rs` has the proof, and what it does not cover). Copied at another
+    /// time the last frames may be half written.
     ///
     /// # Panics
     /// When `index` is not below `block_count`.
