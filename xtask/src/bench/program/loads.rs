@@ -26,13 +26,22 @@ pub(super) enum Load {
 pub(super) const LOADS: [Load; 4] = [Load::Up, Load::Down, Load::Requests(1), Load::Requests(8)];
 
 impl Load {
-    pub(super) fn title(self, seconds: u32) -> String {
+    /// What is measured.
+    pub(super) fn name(self) -> String {
         match self {
-            Self::Up => format!("Gbit/s up (iperf3, TCP, cubic, 1 stream, {seconds} s)"),
-            Self::Down => format!("Gbit/s down (iperf3 -R, TCP, cubic, 1 stream, {seconds} s)"),
-            Self::Requests(threads) => {
-                format!("requests/s ({REQUESTS} short HTTP connections, {threads} at once)")
-            }
+            Self::Up => "Gbit/s up".to_owned(),
+            Self::Down => "Gbit/s down".to_owned(),
+            Self::Requests(threads) => format!("requests/s, {threads} at once"),
+        }
+    }
+
+    /// The same, and how.
+    pub(super) fn title(self, seconds: u32) -> String {
+        let name = self.name();
+        match self {
+            Self::Up => format!("{name} (iperf3, TCP, cubic, 1 stream, {seconds} s)"),
+            Self::Down => format!("{name} (iperf3 -R, TCP, cubic, 1 stream, {seconds} s)"),
+            Self::Requests(_) => format!("{name} ({REQUESTS} short HTTP connections)"),
         }
     }
 

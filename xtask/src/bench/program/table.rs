@@ -106,8 +106,7 @@ fn base(rows: &[Row<'_>], offload: Offload) -> Option<f64> {
 
 /// What is promised of one load.
 pub(super) fn bars(load: Load, rows: &[Row<'_>]) -> String {
-    let title = load.title(0);
-    let title = title.split(" (").next().unwrap_or_default();
+    let title = load.name();
     let median = |name: &str| rows.iter().find(|row| row.tracer.name == name)?.figures.median();
     let told = rows
         .iter()
