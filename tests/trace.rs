@@ -280,3 +280,21 @@ fn two_traces_at_once_do_not_see_each_other() {
     assert_eq!(peers(&one), HashSet::from(["198.51.100.10".to_owned()]));
     assert_eq!(peers(&two), HashSet::from(["198.51.100.11".to_owned()]));
 }
+
+#[test]
+fn without_offload_frames_are_as_on_a_wire() {
+    let lab = Lab::new(&Plan::default());
+    let script = "curl -s -o got http://198.51.100.2/bytes/3000000
+        curl -s -g -o /dev/null http://[2001:db8:1::2]/bytes/100000
+        head -c 500000 /dev/urandom | nc -N 198.51.100.2 7 >echoed";
+    let report = lab.trace_with(&["--no-offload"], &["bash", "-c", script]);
+    assert_eq!(report.file.count("frame.len > 1514"), 0, "no frame is longer than the MTU");
+    let options =
+        ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"];
+    let wrong = "eth.type && (tcp.checksum.status == 0 || ip.checksum.status == 0)";
+    let mut command = std::process::Command::new("tshark");
+    command.args(options).args(["-n", "-Y", wrong, "-r"]).arg(report.file.path());
+    let output = command.output().expect("tshark is needed");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "every checksum is right");
+    assert!(report.file.count("tcp.checksum.status") > 1000 && report.packets > 2000, "{}", report.packets);
+}

@@ -29,6 +29,15 @@ pub enum LinkError {
         #[source]
         source: SocketError,
     },
+    /// A feature of a device could not be set.
+    #[error("cannot {step}")]
+    Feature {
+        /// What we asked for.
+        step: Step,
+        /// `EOPNOTSUPP` where the device has no such feature.
+        #[source]
+        source: std::io::Error,
+    },
     /// No link has this name.
     #[error("there is no network device {name}")]
     NoSuchName {
@@ -99,6 +108,8 @@ pub enum Step {
     ReadForwarding(IfIndex),
     /// `sysctl net.ipv4.conf.DEV.forwarding=`.
     SetForwarding(IfIndex),
+    /// `ethtool -K NAME tx off`.
+    StopOffload(IfName),
     /// Listen to changes, or hear them.
     Monitor,
 }
@@ -133,6 +144,7 @@ impl fmt::Display for Step {
                 write!(f, "read forwarding of the device with ifindex {ifindex}")
             }
             Self::SetForwarding(ifindex) => write!(f, "set forwarding of the device with ifindex {ifindex}"),
+            Self::StopOffload(name) => write!(f, "switch off checksum offload of {name}"),
             Self::Monitor => write!(f, "watch links and routes"),
         }
     }

@@ -27,6 +27,7 @@ mod links;
 mod monitor;
 mod name;
 mod neighbour;
+mod offload;
 mod plan;
 mod prefix;
 mod random;

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
+    /// Frames as they would be on a wire.
+    pub(crate) no_offload: bool,
     /// Bytes of a packet that are recorded at most.
     pub(crate) snaplen: u32,
     /// The size of the ring, in bytes.
@@ -92,6 +94,7 @@ impl Default for Options {
             use_public_dns: false,
             wait_all: false,
             quiet: false,
+            no_offload: false,
             snaplen: MAX_SNAPLEN,
             buffer: DEFAULT_BUFFER,
             linger: DEFAULT_LINGER,

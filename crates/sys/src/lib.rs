@@ -4,6 +4,7 @@
 //! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
 
 mod descriptors;
+mod device;
 mod handover;
 mod netns;
 mod packet;
@@ -13,6 +14,7 @@ mod signals;
 mod time;
 
 pub use descriptors::Inherited;
+pub use device::set_tx_checksum_offload;
 pub use netns::{netns_cookie, unshare_mounts, unshare_netns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork, is_in_our_process_group};

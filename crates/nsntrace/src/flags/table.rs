@@ -189,6 +189,13 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "trace until the last process the program started has ended",
     },
     Flag {
+        short: None,
+        long: "no-offload",
+        group: Group::Program,
+        effect: Effect::Switch(|options| options.no_offload = true),
+        help: "frames as on a wire: right checksums, none longer than the MTU; slower",
+    },
+    Flag {
         short: Some('q'),
         long: "quiet",
         group: Group::Other,

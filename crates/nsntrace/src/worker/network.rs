@@ -56,6 +56,9 @@ impl Network {
         let has_ipv6 = ipv6.forwarding.is_some();
         let mut uplinks = Uplinks::new(run_dir, wire.veth.name.clone(), has_ipv6, only)?;
         let outside = Side { route: &mut host, monitor: &mut monitor };
+        if plan.options.no_offload {
+            wire.stop_offload(outside.route, inside.route)?;
+        }
         wire.connect(outside, inside, &ipv6.destinations)?;
         uplinks.refresh(&mut host, &mut nat)?;
         let name = show(netns, front, &mut presence, &mut notes)?;

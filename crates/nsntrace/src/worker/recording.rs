@@ -182,6 +182,7 @@ struct Head {
     hardware: Option<String>,
     filter: Option<String>,
     snaplen: u32,
+    comment: Option<&'static str>,
     format: Format,
 }
 
@@ -193,6 +194,7 @@ impl Head {
             hardware: uname.machine().to_str().ok().map(str::to_owned),
             filter: plan.options.filter.clone(),
             snaplen: plan.options.snaplen,
+            comment: (!plan.options.no_offload).then_some(COMMENT),
             format: plan.outfile.format,
         }
     }
@@ -203,7 +205,7 @@ impl Head {
             os: &self.os,
             application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
             hardware: self.hardware.as_deref(),
-            comment: Some(COMMENT),
+            comment: self.comment,
             filter: self.filter.as_deref(),
             snaplen: self.snaplen,
             interfaces: &[

@@ -56,12 +56,18 @@ impl Wire {
         addresses.extend(v6.map(|v6| if_address(v6.host.into(), IPV6_PREFIX_LEN)));
         let veth = host.create_veth(&VethRequest {
             name: &if_name(NAME_TEMPLATE),
-            peer_name: &if_name("eth0"),
+            peer_name: &if_name(PEER_NAME),
             peer_netns: netns.as_fd(),
             mtu,
             addresses: &addresses,
         })?;
         Ok(Self { veth, v4, v6 })
+    }
+
+    /// Leaves checksums and segmentation of either direction to nobody behind the tap.
+    pub(crate) fn stop_offload(&self, host: &RouteSocket, inside: &RouteSocket) -> Result<(), Failure> {
+        host.stop_offload(&self.veth.name)?;
+        Ok(inside.stop_offload(&if_name(PEER_NAME))?)
     }
 
     /// Gives the program's end its addresses and routes, brings both ends up and waits until both are.
@@ -151,6 +157,8 @@ fn if_name(name: &str) -> IfName {
 
 /// What the names of our devices on the host begin with.
 pub(crate) const NAME_PREFIX: &str = "nst";
+/// What the program's end is called.
+const PEER_NAME: &str = "eth0";
 /// The kernel puts the lowest number that is free.
 const NAME_TEMPLATE: &str = "nst%d";
 

@@ -63,8 +63,8 @@ impl Pace {
 impl Cost {
     /// Half of what is known is from the last five or so.
     fn add(&mut self, time: Duration, bytes: usize) {
-        self.time_ns += time.as_nanos() - self.time_ns / 8;
-        self.bytes += bytes as u128 - self.bytes / 8;
+        self.time_ns = self.time_ns - self.time_ns / 8 + time.as_nanos();
+        self.bytes = self.bytes - self.bytes / 8 + bytes as u128;
     }
 }
 
@@ -114,6 +114,15 @@ mod tests {
         pace.wrote(Duration::from_millis(50), MIB);
         pace.wrote(Duration::from_millis(50), MIB);
         assert_eq!(pace.choose(true), Method::Compress);
+    }
+
+    #[test]
+    fn what_was_is_forgotten() {
+        let mut pace = pace(MIB / 4, 1);
+        for _ in 0..100 {
+            pace.wrote(Duration::from_micros(300), MIB);
+        }
+        assert_eq!(pace.choose(true), Method::Store);
     }
 
     #[test]

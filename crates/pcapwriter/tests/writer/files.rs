@@ -153,14 +153,14 @@ fn write_all(file: File, format: Format, packets: &[OwnedPacket]) -> Summary {
     writer.finish(&STATISTICS)
 }
 
-fn fresh_directory(name: &str) -> PathBuf {
+pub(crate) fn fresh_directory(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pcapwriter-{name}"));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).unwrap();
     path
 }
 
-fn run_limited(test: &str, limit: &str) {
+pub(crate) fn run_limited(test: &str, limit: &str) {
     let directory = fresh_directory(test.rsplit(':').next().expect("it has a name"));
     let script = format!(r#"{limit} && exec "$1" --exact "$2" --nocapture"#);
     let output = Command::new("unshare")
@@ -176,4 +176,4 @@ fn run_limited(test: &str, limit: &str) {
 }
 
 /// Where there is little room, for the test that fills it.
-const LIMITED: &str = "NSNTRACE_LIMITED";
+pub(crate) const LIMITED: &str = "NSNTRACE_LIMITED";

@@ -139,13 +139,13 @@ fn sample(format: Format, name: &str, packets: &[OwnedPacket]) -> String {
     path
 }
 
-fn path_of(format: Format, name: &str) -> String {
+pub(crate) fn path_of(format: Format, name: &str) -> String {
     let file: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pcapwriter-{name}-{format:?}"));
     file.into_os_string().into_string().expect("cargo's folder has a name in UTF-8")
 }
 
 /// Four DNS questions' worth of UDP, a nanosecond apart, by turns on both interfaces.
-fn udp_packets() -> Vec<OwnedPacket> {
+pub(crate) fn udp_packets() -> Vec<OwnedPacket> {
     let frame = udp_frame();
     (0..4)
         .map(|index: usize| OwnedPacket {
@@ -168,7 +168,7 @@ fn udp_frame() -> Vec<u8> {
 }
 
 /// The standard output of a tool that must exist, succeed, and complain of nothing.
-fn run(tool: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(tool: &str, arguments: &[&str]) -> String {
     let output = Command::new(tool)
         .args(arguments)
         .env("LC_ALL", "C")
@@ -183,7 +183,7 @@ fn run(tool: &str, arguments: &[&str]) -> String {
 }
 
 #[track_caller]
-fn check_lines(output: &str, expected: &[&str]) {
+pub(crate) fn check_lines(output: &str, expected: &[&str]) {
     let lines: Vec<_> = output.lines().map(str::trim).collect();
     for line in expected {
         assert!(lines.contains(line), "no line `{line}` in\n{output}");

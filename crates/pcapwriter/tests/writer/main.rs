@@ -5,5 +5,7 @@
 mod failures;
 mod files;
 mod foreign;
+mod gunzip;
+mod gzip;
 mod oracle;
 mod support;
