@@ -29,6 +29,11 @@ impl Load {
         Sent { count: self.count, frame_len: self.frame_len, mark_at: HEADER.len() }
     }
 
+    /// At least what a file of it takes, whatever its form.
+    pub(super) fn file_bytes(self) -> u64 {
+        self.count * (self.frame_len as u64 + 64)
+    }
+
     /// A tenth, to see whether all works.
     pub(super) fn quick(self) -> Self {
         Self { count: self.count / 10, ..self }

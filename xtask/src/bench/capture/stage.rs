@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::load::Load;
 use super::tools::{INSIDE, Tool};
-use crate::bench::machine::Processors;
+use crate::bench::machine::{self, Processors};
 use crate::bench::numbered::{self, Census};
 use crate::bench::{children, lab, words};
 use crate::process::{self, Result};
@@ -75,6 +75,7 @@ impl Stage {
 
     fn record(&self, tool: &Tool, load: Load, file: &Path, said: &Path) -> Result<Run> {
         let recording = Recording::start(tool, load.mtu, file, said, &self.processors)?;
+        machine::warm_memory(&self.folder, load.file_bytes())?;
         let cpu_before = recording.cpu()?;
         let sending = self.send(load, &recording.link)?;
         sleep(AFTER_LOAD);
@@ -136,8 +137,6 @@ impl Recording {
         let mut recording = Self { child, worker: None, link: OUTSIDE.to_owned() };
         let ready = if tool.is_ours { recording.meet_ours(mtu, said) } else { recording.meet_peer() };
         if let Err(error) = ready {
-            let _ended_already = recording.child.kill();
-            children::reap_all()?;
             let words = fs::read_to_string(said).unwrap_or_default();
             return Err(format!("{error}: {}", words.trim()).into());
         }
@@ -207,6 +206,14 @@ impl Recording {
         children::wait_or_kill(&mut self.child)?;
         children::reap_all()?;
         Ok(children::cpu_of_reaped()?.saturating_sub(before))
+    }
+}
+
+impl Drop for Recording {
+    /// Nobody records on when something went wrong.
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _told_by_the_next_run = children::reap_all();
     }
 }
 
