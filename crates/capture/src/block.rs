@@ -5,7 +5,7 @@
 //! next. The count of packets ends the walk, not the last `tp_next_offset`, which is 0 in a closed block and stale in an open one.
 //!
 //! ```text
-//! block   0 version  4 offset_to_priv  8 block_status  12 num_pkts  16 offset_to_first_pkt  20 blk_len  24 seq_num (64 bits)
+//! block   0 version  4 offset_to_priv  8 block_status  12 num_pkts  16 offset_to_first_pkt  20 blk_len
 //! frame   0 tp_next_offset  4 tp_sec  8 tp_nsec  12 tp_snaplen  16 tp_len  20 tp_status  24 tp_mac (16 bits)
 //!         32 tp_vlan_tci  36 tp_vlan_tpid (16 bits)  48 sockaddr_ll: +4 sll_ifindex  +10 sll_pkttype (8 bits)
 //! ```
@@ -60,10 +60,14 @@ impl<'block> Frames<'block> {
         Self { block, next, left }
     }
 
-    /// `seq_num`: blocks are numbered from 1 in the order in which the kernel starts to fill them.
-    pub fn sequence(&self) -> Option<u64> {
-        let bytes = self.block.get(SEQ_NUM..SEQ_NUM + 8)?;
-        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    /// How many frames are left, as the block says.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.left.into()
+    }
+
+    /// The walk, ended after `count` frames.
+    pub(crate) fn at_most(self, count: u64) -> Self {
+        Self { left: u32::try_from(count).map_or(self.left, |count| self.left.min(count)), ..self }
     }
 }
 
@@ -128,7 +132,6 @@ fn widen(n: u32) -> usize {
 // struct tpacket_block_desc.
 const NUM_PKTS: usize = 12;
 const OFFSET_TO_FIRST_PKT: usize = 16;
-const SEQ_NUM: usize = 24;
 // struct tpacket3_hdr, and the struct sockaddr_ll that follows it, aligned to 16 bytes.
 const TP_NEXT_OFFSET: usize = 0;
 const TP_SEC: usize = 4;
@@ -157,7 +160,6 @@ mod tests {
         let put = |at: usize, bytes: &[u8], to: &mut Vec<u8>| to[at..at + bytes.len()].copy_from_slice(bytes);
         put(NUM_PKTS, &u32::try_from(frames.len()).unwrap().to_ne_bytes(), &mut block);
         put(OFFSET_TO_FIRST_PKT, &48_u32.to_ne_bytes(), &mut block);
-        put(SEQ_NUM, &7_u64.to_ne_bytes(), &mut block);
         for (i, (status, tci, tpid, pkttype, bytes)) in frames.iter().enumerate() {
             let mut frame = vec![0_u8; 82];
             let len = u32::try_from(bytes.len()).unwrap();
@@ -184,7 +186,8 @@ mod tests {
     fn frames_come_in_order_with_stamp_length_and_direction() {
         let bytes = block(&[(1, 0, 0, 4, b"first frame"), (1, 0, 0, 0, b"second")]);
         let frames: Vec<_> = Frames::new(&bytes).collect();
-        assert_eq!(Frames::new(&bytes).sequence(), Some(7));
+        assert_eq!(Frames::new(&bytes).at_most(1).count(), 1);
+        assert_eq!(Frames::new(&bytes).at_most(u64::MAX).count(), 2);
         assert_eq!(frames.len(), 2);
         assert_eq!(frames[0].bytes, b"first frame");
         assert_eq!(frames[0].direction, Direction::Outbound);
@@ -219,7 +222,7 @@ mod tests {
     fn a_block_of_the_kernels_is_read() {
         let block = include_bytes!("../tests/data/open_block.bin");
         let frames: Vec<_> = Frames::new(block).collect();
-        assert_eq!(Frames::new(block).sequence(), Some(1));
+        assert_eq!(Frames::new(block).remaining(), 4);
         let lengths: Vec<_> = frames.iter().map(|frame| (frame.bytes.len(), frame.original_len)).collect();
         assert_eq!(lengths, [(47, 47), (75, 75), (56, 56), (56, 56)]);
         let directions = frames.iter().map(|frame| frame.direction);

@@ -6,8 +6,9 @@
 //! none is missed once [`IdleRing::start`] has returned. Blocks come in the order of their numbers, each on loan until it is
 //! dropped. A block that the kernel has closed while its drop counter was not zero says so; we ask for the counter then, which sets it back,
 //! and so know how many packets were lost at that place. At
-//! the end nobody waits for the retire timer: links are taken down by the caller, which waits for all receivers still at work, and then
-//! the block that the kernel was filling is read as it stands.
+//! the end nobody waits for the retire timer. The caller takes a link down, counts, and takes another one down, for which the kernel waits until
+//! all receivers that were at work have finished. Then exactly what was counted is read, the last of it from the block that the kernel
+//! is still filling: frames that come later, from some processor's backlog, are not looked at.
 //!
 //! # Kernel interface
 //! `AF_PACKET`, `TPACKET_V3`, poll(2) on the socket. `CAP_NET_RAW` in the namespace. Linux 3.2.
@@ -17,22 +18,15 @@
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nsntrace_sys::{Geometry, Insn, PacketSocket, Ring};
 
 use crate::block::Frames;
+use crate::counter::{Counter, Statistics};
 use crate::error::CaptureError;
 use crate::program::each_packet_once;
-
-/// Packet counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Packets that passed the filter, the dropped ones included.
-    pub received: u64,
-    /// Packets that the kernel had no room for.
-    pub dropped: u64,
-}
 
 /// A packet socket that belongs to the namespace of the thread that opened it, and receives nothing yet.
 #[derive(Debug)]
@@ -78,8 +72,8 @@ impl IdleRing {
         socket.lock_filter(&each_packet_once(ifindex, filter)).map_err(CaptureError::Filter)?;
         socket.bind_all().map_err(CaptureError::Bind)?;
         let block_count = ring.geometry().block_count;
-        let statistics = Statistics::default();
-        Ok(Capture { ring, socket, block_count, next: 0, sequence: FIRST_SEQUENCE, statistics, told: 0 })
+        let counter = Arc::new(Counter::new(socket));
+        Ok(Capture { ring, counter, block_count, next: 0, handed: 0, told: 0, end: None })
     }
 }
 
@@ -94,15 +88,16 @@ impl AsFd for Tap {
 pub struct Capture {
     // Before the socket: the mapping goes first.
     ring: Ring,
-    socket: PacketSocket,
+    counter: Arc<Counter>,
     block_count: usize,
     /// The block that comes next.
     next: usize,
-    /// The number that the kernel gave or will give to it.
-    sequence: u64,
-    statistics: Statistics,
+    /// Frames in the blocks so far.
+    handed: u64,
     /// Drops that blocks have told of.
     told: u64,
+    /// What is the end, if it is near.
+    end: Option<Statistics>,
 }
 
 impl Capture {
@@ -111,59 +106,61 @@ impl Capture {
         Duration::from_millis(self.ring.geometry().retire_timeout_ms.into())
     }
 
+    /// Counts what is received; from any thread.
+    pub fn counter(&self) -> Arc<Counter> {
+        Arc::clone(&self.counter)
+    }
+
     /// The next block that is ready, on loan until it is dropped.
     ///
     /// # Errors
     /// [`CaptureError::Statistics`]: packets were lost, and the kernel does not say how many.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
+        let left = self.left();
         let index = self.next;
-        let Some(loan) = self.ring.retired(index) else { return Ok(None) };
+        let Some(loan) = self.ring.retired(index).filter(|_| left > 0) else { return Ok(None) };
         let mut dropped_before = 0;
         if loan.is_losing() {
-            self.statistics.add(&self.socket)?;
-            dropped_before = untold(&self.statistics, &mut self.told);
+            let statistics = self.end.map_or_else(|| self.counter.count(), Ok)?;
+            dropped_before = statistics.dropped - mem::replace(&mut self.told, statistics.dropped);
         }
         self.next = (index + 1) % self.block_count;
-        self.sequence = Frames::new(loan.bytes()).sequence().unwrap_or(self.sequence).wrapping_add(1);
-        Ok(Some(Block { bytes: Bytes::Loan(loan), dropped_before }))
+        let count = Frames::new(loan.bytes()).remaining().min(left);
+        self.handed += count;
+        Ok(Some(Block { bytes: Bytes::Loan(loan), count, dropped_before }))
     }
 
-    /// What the kernel has put into the block that it is still filling.
+    /// Ends the capture after what was counted: [`next_block`](Self::next_block) gives the rest of it, and then
+    /// [`open_block`](Self::open_block).
     ///
-    /// To be called once: when all links of the namespace were taken down, since before that frames could still be on their way into
-    /// the block; after [`statistics`](Self::statistics), whose last drops it tells of; and after [`next_block`](Self::next_block) had
-    /// no more.
+    /// To be called when a grace period of RCU has passed since it was counted, as one does when a link is taken down: packets are
+    /// counted before they are copied.
+    pub fn end_at(&mut self, counted: Statistics) {
+        self.end = Some(counted);
+    }
+
+    /// What was counted and is in the block that the kernel is still filling. To be called once.
     pub fn open_block(&mut self) -> Option<Block<'static>> {
+        let (left, end) = (self.left(), self.end?);
+        // With nothing left, this may be a block that the kernel has not started on.
+        if left == 0 {
+            return None;
+        }
         let copy = self.ring.copy_filling(self.next);
-        // A block with an older number is one that we gave back and that the kernel has not started on again: it
-        // stops at such a block after a ring full of drops.
-        let is_open = Frames::new(&copy).sequence() == Some(self.sequence);
-        let dropped_before = untold(&self.statistics, &mut self.told);
-        is_open.then_some(Block { bytes: Bytes::Copy(copy), dropped_before })
+        let count = Frames::new(&copy).remaining().min(left);
+        let dropped_before = end.dropped - mem::replace(&mut self.told, end.dropped);
+        Some(Block { bytes: Bytes::Copy(copy), count, dropped_before })
     }
 
-    /// Packet counts since the start, asked of the kernel now.
-    ///
-    /// # Errors
-    /// [`CaptureError::Statistics`].
-    pub fn statistics(&mut self) -> Result<Statistics, CaptureError> {
-        self.statistics.add(&self.socket)?;
-        Ok(self.statistics)
+    /// Frames that are still to come before the end.
+    fn left(&self) -> u64 {
+        self.end.map_or(u64::MAX, |end| (end.received - end.dropped).saturating_sub(self.handed))
     }
 }
 
-/// Drops that no block has told of yet: now one does.
-fn untold(statistics: &Statistics, told: &mut u64) -> u64 {
-    statistics.dropped - mem::replace(told, statistics.dropped)
-}
-
-impl Statistics {
-    /// Adds what the kernel has counted since it was asked last: reading its counters sets them back to zero.
-    fn add(&mut self, socket: &PacketSocket) -> Result<(), CaptureError> {
-        let since_last = socket.take_statistics().map_err(CaptureError::Statistics)?;
-        self.received += u64::from(since_last.received);
-        self.dropped += u64::from(since_last.dropped);
-        Ok(())
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.counter.as_fd()
     }
 }
 
@@ -171,6 +168,8 @@ impl Statistics {
 #[derive(Debug)]
 pub struct Block<'ring> {
     bytes: Bytes<'ring>,
+    /// Frames of it that belong to the capture.
+    count: u64,
     /// Packets that were lost before the first frame of this block, since those that an earlier block has told of.
     pub dropped_before: u64,
 }
@@ -184,18 +183,10 @@ enum Bytes<'ring> {
 impl Block<'_> {
     /// The frames, in the order of their arrival.
     pub fn frames(&self) -> Frames<'_> {
-        match &self.bytes {
-            Bytes::Loan(block) => Frames::new(block.bytes()),
-            Bytes::Copy(bytes) => Frames::new(bytes),
-        }
+        let bytes = match &self.bytes {
+            Bytes::Loan(block) => block.bytes(),
+            Bytes::Copy(bytes) => bytes,
+        };
+        Frames::new(bytes).at_most(self.count)
     }
 }
-
-impl AsFd for Capture {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-/// `pkc->knxt_seq_num` starts at 1: `init_prb_bdqc()`, net/packet/af_packet.c.
-const FIRST_SEQUENCE: u64 = 1;

@@ -6,12 +6,14 @@
 
 mod block;
 mod capture;
+mod counter;
 mod error;
 mod geometry;
 mod program;
 
 pub use block::{Direction, Frame, Frames, VlanTag};
-pub use capture::{Block, Capture, IdleRing, Statistics, Tap};
+pub use capture::{Block, Capture, IdleRing, Tap};
+pub use counter::{Counter, Statistics};
 pub use error::CaptureError;
 pub use geometry::{DEFAULT_BUFFER, MAX_BUFFER, MIN_BUFFER, ring_geometry};
 pub use nsntrace_sys::Insn;

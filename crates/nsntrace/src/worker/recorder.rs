@@ -2,16 +2,17 @@
 //!
 //! # Theory of operation
 //! One thread, no buffer besides the ring: while the output is slow the ring fills, and the kernel counts what finds no room. The thread
-//! ends when it is told that nothing can be received any more; then it drains the ring and completes the file, and only after it has said
-//! so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
+//! ends when it is told how many packets there were; then it reads the rest of them from the ring and completes the file, and only after it
+//! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use nsntrace_capture::{Capture, CaptureError, IdleRing, Statistics};
+use nsntrace_capture::{Capture, CaptureError, Counter, IdleRing, Statistics};
 use nsntrace_link::IfIndex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -20,9 +21,14 @@ use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::Outcome;
 
+/// What there was to record.
+pub(crate) type Counted = Result<Statistics, CaptureError>;
+
 /// The running thread.
 pub(crate) struct Recorder {
+    counter: Arc<Counter>,
     outcome: Receiver<Outcome>,
+    end: Sender<Counted>,
     stop: OwnedFd,
     done: OwnedFd,
 }
@@ -37,23 +43,32 @@ impl Recorder {
         let (stop, done) = (event()?, event()?);
         let capture = ring.start(uplink.get(), &plan.filter)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
+        let counter = capture.counter();
         let (sender, outcome) = mpsc::channel();
+        let (end, counted) = mpsc::channel();
         let record = move || {
             // Also when this thread panics: whoever waits must not wait for ever.
             let finished = RaiseOnDrop(finished);
             let mut capture = capture;
-            let outcome = record(&mut capture, recording, stopped.as_fd());
+            let outcome = record(&mut capture, recording, &End { stopped, counted });
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
             drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { outcome, stop, done })
+        Ok(Self { counter, outcome, end, stop, done })
     }
 
-    /// Tells the thread that nothing can be received any more.
-    pub(crate) fn stop(&self) {
+    /// Counts the packets so far.
+    pub(crate) fn count(&self) -> Counted {
+        self.counter.count()
+    }
+
+    /// Tells the thread where the end is. To be called when all receivers that were at work when it was counted have finished.
+    pub(crate) fn stop(&self, counted: Counted) {
+        // It has ended already.
+        let _unheard = self.end.send(counted);
         raise(&self.stop);
     }
 
@@ -72,8 +87,8 @@ impl Recorder {
 }
 
 /// The thread's life.
-fn record(capture: &mut Capture, mut recording: Recording, stop: BorrowedFd<'_>) -> Outcome {
-    match run(capture, &mut recording, stop) {
+fn record(capture: &mut Capture, mut recording: Recording, end: &End) -> Outcome {
+    match run(capture, &mut recording, end) {
         Ok(counted) => recording.end(counted),
         Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
     }
@@ -83,7 +98,7 @@ fn record(capture: &mut Capture, mut recording: Recording, stop: BorrowedFd<'_>)
 fn run(
     capture: &mut Capture,
     recording: &mut Recording,
-    stop: BorrowedFd<'_>,
+    end: &End,
 ) -> Result<Option<Statistics>, CaptureError> {
     loop {
         while let Some(block) = capture.next_block()? {
@@ -94,14 +109,15 @@ fn run(
         // A packet from before the end may be in a block that the kernel has yet to give out.
         let time_left =
             recording.end_ns().map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(now_ns())));
-        match wait(capture, stop, time_left.map(|left| left + 2 * capture.retire_timeout())) {
+        match wait(capture, end.stopped.as_fd(), time_left.map(|left| left + 2 * capture.retire_timeout())) {
             Wake::Block => {}
             Wake::Stop => break,
             Wake::Time => return Ok(None),
         }
     }
-    // Counted before the last frames are read: no more can come.
-    let counted = capture.statistics()?;
+    // One that stops us without a word is gone.
+    let counted = end.counted.recv().unwrap_or_else(|_gone| capture.counter().count())?;
+    capture.end_at(counted);
     while let Some(block) = capture.next_block()? {
         if !recording.record(&block) {
             return Ok(None);
@@ -109,6 +125,12 @@ fn run(
     }
     let is_whole = capture.open_block().is_none_or(|block| recording.record(&block));
     Ok(is_whole.then_some(counted))
+}
+
+/// How the thread hears of the end.
+struct End {
+    stopped: OwnedFd,
+    counted: Receiver<Counted>,
 }
 
 /// What the thread was woken by.

@@ -68,8 +68,7 @@ impl<'a> Service<'a> {
             self.kill_members();
         }
         self.wait_for_connections(linger);
-        self.close_links();
-        self.recorder.stop();
+        self.end_recording();
         let survivors = self.netns.members();
         self.wait_for_recorder();
         self.close(survivors);
@@ -154,12 +153,18 @@ impl<'a> Service<'a> {
         (tcp.talking > 0 && waited < linger) || (tcp.listening > 0 && waited < linger.min(LINGER_LISTENING))
     }
 
-    /// Takes the links of the namespace down. The kernel waits for every receiver at work, so that afterwards all frames are in the ring.
-    fn close_links(&mut self) {
-        let mut plan = LinkPlan::new();
-        plan.set_down(self.network.peer_ifindex()).set_down(IfIndex::LOOPBACK);
-        // Links that the program took down or away itself are quiet, too.
-        let _quiet = self.inside.apply(&plan);
+    /// Takes the links of the namespace down, and tells the recorder how many packets there were. Between the two the kernel waits for
+    /// every receiver at work, so that what was counted is in the ring.
+    fn end_recording(&mut self) {
+        let (mut first, mut second) = (LinkPlan::new(), LinkPlan::new());
+        first.set_down(self.network.peer_ifindex());
+        // Up before: for a link that the program has taken down itself nobody would wait.
+        second.set_up(IfIndex::LOOPBACK).set_down(IfIndex::LOOPBACK);
+        // A link that the program took down or away itself is quiet, too.
+        let _quiet = self.inside.apply(&first);
+        let counted = self.recorder.count();
+        let _quiet = self.inside.apply(&second);
+        self.recorder.stop(counted);
     }
 
     /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever.
