@@ -1,10 +1,10 @@
 //! Gzip, made on a thread of its own.
 //!
 //! # Theory of operation
-//! What one call of [`write`](Output::write) gives, a head or whole records, is copied and handed to the thread "nsntrace-gzip". There, it becomes one
-//! gzip member: concatenated members are one stream to every reader, and whatever stops the next member, what is in whole ones
-//! can be read. A packet on its own would gain nothing, so pieces of less than 32 KiB wait for others to share a member with,
-//! for a second at most; that is how far the file may lag behind.
+//! What one call of [`write`](Output::write) gives, a head or whole records, is copied and handed to the thread
+//! "nsntrace-gzip". There, it becomes one gzip member: concatenated members are one stream to every reader, and whatever stops
+//! the next member, what is in whole ones can be read. A packet on its own would gain nothing, so pieces of less than 32 KiB
+//! wait for others to share a member with, for a second at most; that is how far the file may lag behind.
 //!
 //! Level 1 and "stored" are the two ways to make a member, and each member has its own. The second is for packets that come faster than they can
 //! be compressed: see `pace`. Pieces wait in at most five buffers, so that memory is bounded, and
