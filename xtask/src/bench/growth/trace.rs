@@ -126,6 +126,8 @@ impl Drop for Trace {
         self.release();
         // Ended long ago, where all went well.
         let _ended = children::wait_or_kill(&mut self.front);
+        // Whoever needed them has read them.
+        let _left = fs::remove_file(&self.words);
     }
 }
 
