@@ -216,6 +216,25 @@ fn snaplen_cuts_every_packet_and_keeps_its_length() {
     }
 }
 
+#[test]
+fn compressed_files_are_complete_too() {
+    let lab = Lab::new(&Plan::default());
+    let options = ["-o", "t.pcapng.gz", "-C", "50K"];
+    lab.start(&[&options[..], &send("500", "0")].concat()).wait().succeeded();
+    let files = files(&lab, "t_");
+    assert!(files.len() >= 4, "{files:?}");
+    let mut all = Vec::new();
+    for file in &files {
+        assert!(file.path().to_string_lossy().ends_with(".pcapng.gz"), "{file:?}");
+        let packets = file.packets();
+        lab.host.sh(&format!("gzip -t {0} && zcat {0} >{0}.pcapng", file.path().display()));
+        let plain = CaptureFile::new(&lab.dir.join(&format!("{}.pcapng", file.path().display())));
+        assert!(fs::metadata(file.path()).unwrap().len() < fs::metadata(plain.path()).unwrap().len() / 2);
+        assert_eq!(Said::by(&plain).delivered, packets);
+        all.extend(numbers(&plain));
+    }
+    assert!(all.iter().copied().eq(0..500), "{all:?}");
+}
 /// As many bytes as a small ring has no room for, and what each file and each gap says of it.
 #[test]
 fn what_a_small_ring_loses_is_told_where_it_was_lost() {

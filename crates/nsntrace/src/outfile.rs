@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nsntrace_pcapwriter::Format;
+use nsntrace_pcapwriter::{Compression, Format};
 
 use self::series::Series;
 use crate::failure::Failure;
@@ -20,13 +20,28 @@ use crate::flags::Rotation;
 pub(crate) struct Outfile {
     /// Worker's from the moment at which it takes them: what it has let go of is complete.
     files: RefCell<Option<(File, Files)>>,
-    pub(crate) format: Format,
+    pub(crate) encoding: Encoding,
     /// Somebody reads while we write: packets are to arrive soon.
     pub(crate) is_stream: bool,
     /// Packets go to standard output, so the program's own words must not.
     pub(crate) is_stdout: bool,
     /// We made the file, so without a trace there is none.
     is_new: bool,
+}
+
+/// How packets are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoding {
+    pub(crate) format: Format,
+    pub(crate) compression: Compression,
+}
+
+impl Encoding {
+    const PLAIN: Self = Self { format: Format::Pcap, compression: Compression::None };
+
+    fn of_path(path: &Path) -> Self {
+        Self { format: Format::of_path(path), compression: Compression::of_path(path) }
+    }
 }
 
 /// The files that follow the first, where the user wants several.
@@ -69,7 +84,7 @@ impl Outfile {
         let first = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
         let is_stream = !is_regular(&first);
         let files = RefCell::new(Some((first, Files(None))));
-        Ok(Self { files, format: Format::Pcap, is_stream, is_stdout: true, is_new: false })
+        Ok(Self { files, encoding: Encoding::PLAIN, is_stream, is_stdout: true, is_new: false })
     }
 
     fn named(path: &Path) -> io::Result<Self> {
@@ -79,7 +94,7 @@ impl Outfile {
         let first = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         let is_stream = !is_regular(&first);
         let files = RefCell::new(Some((first, Files(None))));
-        Ok(Self { files, format: Format::of_path(path), is_stream, is_stdout: false, is_new })
+        Ok(Self { files, encoding: Encoding::of_path(path), is_stream, is_stdout: false, is_new })
     }
 
     fn series(path: &Path, rotation: Rotation) -> io::Result<Self> {
@@ -87,7 +102,13 @@ impl Outfile {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
         let files = RefCell::new(Some((first, Files(Some(series)))));
-        Ok(Self { files, format: Format::of_path(path), is_stream: false, is_stdout: false, is_new: true })
+        Ok(Self {
+            files,
+            encoding: Encoding::of_path(path),
+            is_stream: false,
+            is_stdout: false,
+            is_new: true,
+        })
     }
 
     /// Takes the files to write to them. One that was there before is emptied; standard output may hold somebody else's bytes, which

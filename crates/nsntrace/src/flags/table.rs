@@ -122,7 +122,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.outfile = file.into();
             Ok(())
         }),
-        help: "write packets to FILE [nsntrace.pcap]; pcapng when it ends in .pcapng; - is standard output",
+        help: "write packets to FILE [nsntrace.pcap]; pcapng when it ends in .pcapng, compressed in .gz; - is stdout",
     },
     Flag {
         short: Some('C'),

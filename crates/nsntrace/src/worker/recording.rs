@@ -15,12 +15,13 @@ use std::time::SystemTime;
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{
-    Direction, Format, Interface, Output, OutputFile, Packet, Section, Statistics, Writer, WriterError,
+    Compression, Direction, Gzip, Interface, Output, OutputFile, Packet, Section, Statistics, Writer,
+    WriterError,
 };
 
 use self::bounds::{Bounds, Next};
 use crate::failure::{Failure, chain};
-use crate::outfile::Files;
+use crate::outfile::{Encoding, Files};
 use crate::plan::Plan;
 use crate::protocol::Outcome;
 
@@ -183,7 +184,7 @@ struct Head {
     filter: Option<String>,
     snaplen: u32,
     comment: Option<&'static str>,
-    format: Format,
+    encoding: Encoding,
 }
 
 impl Head {
@@ -195,12 +196,12 @@ impl Head {
             filter: plan.options.filter.clone(),
             snaplen: plan.options.snaplen,
             comment: (!plan.options.no_offload).then_some(COMMENT),
-            format: plan.outfile.format,
+            encoding: plan.outfile.encoding,
         }
     }
 
     fn write_to(&self, file: File) -> Result<Writer<Box<dyn Output + Send>>, WriterError> {
-        let output = OutputFile::new(file).map_err(|source| WriterError::Output { source })?;
+        let output = self.output(file).map_err(|source| WriterError::Output { source })?;
         let section = Section {
             os: &self.os,
             application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
@@ -213,7 +214,15 @@ impl Head {
                 Interface { name: "lo", description: "the traced program's loopback" },
             ],
         };
-        Writer::new(Box::new(output), self.format, &section)
+        Writer::new(output, self.encoding.format, &section)
+    }
+
+    fn output(&self, file: File) -> io::Result<Box<dyn Output + Send>> {
+        let file = OutputFile::new(file)?;
+        Ok(match self.encoding.compression {
+            Compression::None => Box::new(file),
+            Compression::Gzip => Box::new(Gzip::new(file)?),
+        })
     }
 }
 
