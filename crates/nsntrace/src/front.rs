@@ -46,6 +46,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     let servers = plan.name_service.loopback_servers();
     let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
     let channel = worker::fork(plan, &netns, inside?, inherited)?;
+    plan.outfile.hand_over();
     if plan.options.wait_all {
         // After worker was forked: it is not among those that we are to wait for.
         set_child_subreaper(Some(getpid())).map_err(|errno| Failure::of("cannot adopt processes", &errno))?;

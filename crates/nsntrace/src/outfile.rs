@@ -18,8 +18,9 @@ use crate::flags::Rotation;
 /// An output that can be written to. Nothing that was there before has been touched yet.
 #[derive(Debug)]
 pub(crate) struct Outfile {
-    /// Worker's from the moment at which it takes them: what it has let go of is complete.
-    files: RefCell<Option<(File, Files)>>,
+    /// Worker's from the moment at which it takes it: what it has let go of is complete.
+    first: RefCell<Option<File>>,
+    files: RefCell<Files>,
     pub(crate) encoding: Encoding,
     /// Somebody reads while we write: packets are to arrive soon.
     pub(crate) is_stream: bool,
@@ -45,14 +46,14 @@ impl Encoding {
 }
 
 /// The files that follow the first, where the user wants several.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Files(Option<Series>);
 
 impl Files {
     /// Opens the next file of a series, empty.
     pub(crate) fn next(&mut self, timestamp_ns: u64) -> Option<io::Result<File>> {
         let file = self.0.as_mut()?.next(timestamp_ns);
-        Some(file.and_then(|file| file.set_len(0).map(|()| file)))
+        Some(file.and_then(|file| empty(&file).map(|()| file)))
     }
 }
 
@@ -83,8 +84,8 @@ impl Outfile {
         let copy = io::stdout().as_fd().try_clone_to_owned();
         let first = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
         let is_stream = !is_regular(&first);
-        let files = RefCell::new(Some((first, Files(None))));
-        Ok(Self { files, encoding: Encoding::PLAIN, is_stream, is_stdout: true, is_new: false })
+        let (first, files) = (RefCell::new(Some(first)), RefCell::default());
+        Ok(Self { first, files, encoding: Encoding::PLAIN, is_stream, is_stdout: true, is_new: false })
     }
 
     fn named(path: &Path) -> io::Result<Self> {
@@ -93,16 +94,17 @@ impl Outfile {
         // Truncated by `take`: a trace whose network cannot be made must not cost the last one.
         let first = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         let is_stream = !is_regular(&first);
-        let files = RefCell::new(Some((first, Files(None))));
-        Ok(Self { files, encoding: Encoding::of_path(path), is_stream, is_stdout: false, is_new })
+        let (first, files) = (RefCell::new(Some(first)), RefCell::default());
+        Ok(Self { first, files, encoding: Encoding::of_path(path), is_stream, is_stdout: false, is_new })
     }
 
     fn series(path: &Path, rotation: Rotation) -> io::Result<Self> {
         let mut series = Series::new(path, rotation.keep)?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
-        let files = RefCell::new(Some((first, Files(Some(series)))));
+        let (first, files) = (RefCell::new(Some(first)), RefCell::new(Files(Some(series))));
         Ok(Self {
+            first,
             files,
             encoding: Encoding::of_path(path),
             is_stream: false,
@@ -114,16 +116,21 @@ impl Outfile {
     /// Takes the files to write to them. One that was there before is emptied; standard output may hold somebody else's bytes, which
     /// stay.
     pub(crate) fn take(&self) -> io::Result<(File, Files)> {
-        let (first, files) = self.files.take().ok_or(io::ErrorKind::NotFound)?;
+        let first = self.first.take().ok_or(io::ErrorKind::NotFound)?;
         if !self.is_stream && !self.is_stdout {
-            first.set_len(0)?;
+            empty(&first)?;
         }
-        Ok((first, files))
+        Ok((first, self.files.take()))
+    }
+
+    /// Lets go of the file, which is another process's from now on. Who closes it last may wait for the disk.
+    pub(crate) fn hand_over(&self) {
+        drop(self.first.take());
     }
 
     /// Removes the file if it was made for a trace that is not to be.
     pub(crate) fn discard(&self, path: &Path) {
-        match self.files.take().and_then(|(_, files)| files.0) {
+        match self.files.take().0 {
             Some(mut series) => series.discard(),
             // It stays behind then, with no packet in it, and the failure that brought us here is the one to tell of.
             None if self.is_new => {
@@ -132,6 +139,11 @@ impl Outfile {
             None => {}
         }
     }
+}
+
+/// A file that was truncated, ext4 writes to the disk when it is closed: for one that is empty that is a wait for nothing.
+fn empty(file: &File) -> io::Result<()> {
+    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 fn is_regular(file: &File) -> bool {

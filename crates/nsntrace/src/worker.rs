@@ -106,8 +106,7 @@ fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited:
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
     // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
     let _as_before = setpriority_process(None, HIGHEST_PRIORITY);
-    let service = leave_terminal(inherited).and_then(|()| set_up(plan, netns, inside, channel, front));
-    match service {
+    match set_up(plan, netns, inside, channel, inherited, front) {
         Ok(service) => service.run(plan.options.linger),
         Err(failure) => channel.report(&Report::Failed(failure)),
     }
@@ -131,13 +130,16 @@ fn set_up<'a>(
     netns: &'a Netns,
     inside: Inside,
     channel: &'a Channel,
+    inherited: Inherited,
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
     let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
+    // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
         let ring = scope.spawn(move || tap.make_ring(geometry));
-        let network = Network::make(plan, netns, Side { route: &mut route, monitor: &mut monitor }, front);
+        let inside = Side { route: &mut route, monitor: &mut monitor };
+        let network = leave_terminal(inherited).and_then(|()| Network::make(plan, netns, inside, front));
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;
