@@ -49,8 +49,10 @@ impl Gzip {
     /// `EAGAIN`: the limit on threads or processes is reached.
     pub fn new(output: impl Output + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let worker = Worker::new(Arc::clone(&queue), output);
-        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(|| worker.run())?;
+        let theirs = Arc::clone(&queue);
+        // The compressor is large, and on the stack for a moment: on that of its own thread.
+        let run = move || Worker::new(theirs, output).run();
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(run)?;
         Ok(Self { queue, thread: Some(thread) })
     }
 
