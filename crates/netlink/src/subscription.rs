@@ -103,8 +103,8 @@ impl AsFd for Subscription {
     }
 }
 
-/// Room for one announcement; the longest are about links.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Room for one announcement. The longest are about links with many virtual functions; one that is longer still counts as lost.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
