@@ -24,8 +24,8 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-use crate::process::{self, Result};
-use crate::workspace::{PRODUCT, Workspace};
+use crate::dist;
+use crate::process::Result;
 
 /// `bench start [--runs N]` and `bench filter [--runs N]`; `bench inside` is the first again in the namespaces that were made for it.
 pub(crate) fn run(words: &[&str]) -> Result {
@@ -44,10 +44,9 @@ pub(crate) fn run(words: &[&str]) -> Result {
     }
 }
 
-/// Builds what users get, and says where it is.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
-    process::run(&mut process::cargo(&workspace.root, ["build", "--release", "--package", PRODUCT]))?;
-    Ok(workspace.target.join("release").join(PRODUCT))
+/// Builds what users get, the static binary, and says where it is.
+fn build() -> Result<PathBuf> {
+    Ok(dist::run_native()?.path)
 }
 
 fn runs(text: &str) -> Result<usize> {

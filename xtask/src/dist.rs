@@ -25,6 +25,12 @@ pub(crate) fn run() -> Result<Binary> {
     Ok(native.ok_or("none of the binaries is for this machine")?)
 }
 
+/// Makes the one binary that this machine runs.
+pub(crate) fn run_native() -> Result<Binary> {
+    let native = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
+    make(&Workspace::load()?, native.ok_or("there is no static binary for this machine")?)
+}
+
 struct Target {
     triple: &'static str,
     /// `e_machine` of elf(5).

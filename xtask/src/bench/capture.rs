@@ -46,7 +46,7 @@ pub(super) fn run(words: &[&str]) -> Result {
 /// Builds what is measured, and measures it in namespaces made for it. Files go where builds go: to a disk.
 fn enter(runs: usize, size: &str) -> Result {
     let workspace = Workspace::load()?;
-    let binary = super::build(&workspace)?;
+    let binary = super::build()?;
     let folder = workspace.target.join("bench-capture");
     fs::create_dir_all(&folder)?;
     println!("{}", machine::commit(&workspace.root));

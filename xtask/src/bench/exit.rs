@@ -35,7 +35,7 @@ pub(super) fn run(words: &[&str]) -> Result {
 
 fn enter(runs: usize) -> Result {
     let workspace = Workspace::load()?;
-    let binary = super::build(&workspace)?;
+    let binary = super::build()?;
     println!("{}", machine::commit(&workspace.root));
     lab::run_inside(&["exit", "inside", &binary.to_string_lossy(), &runs.to_string()])
 }

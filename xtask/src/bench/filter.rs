@@ -13,7 +13,7 @@ use crate::workspace::{self, Workspace};
 pub(super) fn run(runs: usize) -> Result {
     let workspace = Workspace::load()?;
     let tcpdump = tools::find("tcpdump").ok_or("tcpdump is missing\nhint: apt-get install tcpdump")?;
-    let nsntrace = super::build(&workspace)?;
+    let nsntrace = super::build()?;
     let cases = cases(&workspace.root)?;
     let rows: Vec<Row<'_>> =
         cases.iter().zip(measure(&cases, [&nsntrace, &tcpdump], runs)?).map(row).collect();

@@ -29,7 +29,7 @@ pub(super) fn run(words: &[&str]) -> Result {
     }
     let [runs, packets] = numbers::parse(words, &NUMBERS)?.map(|number| number.to_string());
     let workspace = Workspace::load()?;
-    let binary = super::build(&workspace)?;
+    let binary = super::build()?;
     println!("{}", machine::commit(&workspace.root));
     // On the disk that builds are on: a long run needs room.
     let folder = workspace.target.join("bench-growth");

@@ -39,7 +39,7 @@ pub(super) fn run(words: &[&str]) -> Result {
     }
     let [runs, seconds] = numbers::parse(words, &NUMBERS)?.map(|number| number.to_string());
     let workspace = Workspace::load()?;
-    let binary = super::build(&workspace)?;
+    let binary = super::build()?;
     // On the disk that builds are on: what is written in memory costs others than what users have.
     let folder = workspace.target.join("bench-program");
     fs::create_dir_all(&folder)?;

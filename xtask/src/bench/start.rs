@@ -17,12 +17,10 @@ use super::sample::Sample;
 use super::verdict;
 use crate::process::Result;
 use crate::tools;
-use crate::workspace::Workspace;
 
 /// Builds what is measured, and measures it in namespaces made for it.
 pub(super) fn run(runs: usize) -> Result {
-    let workspace = Workspace::load()?;
-    let binary = super::build(&workspace)?;
+    let binary = super::build()?;
     lab::run_inside(&["inside", &binary.to_string_lossy(), &runs.to_string()])
 }
 
