@@ -4,6 +4,8 @@
 //! fork(2), getpgid(2), _exit(2).
 
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
@@ -18,20 +20,20 @@ pub enum Fork {
 
 /// Splits this process in two. The child starts as a copy, with the calling thread alone.
 ///
-/// # Errors
-/// `EAGAIN` at the limit of processes (`RLIMIT_NPROC`, `pids.max`), `ENOMEM`.
+/// To be called before any thread is started, or after all have been joined: a lock that another thread holds would stay locked in the
+/// child for ever. The kernel lists a thread a moment longer than it takes to join it; that moment is waited for.
 ///
-/// # Panics
-/// When this process has more than one thread: a lock that another thread holds would stay locked in the child for ever.
+/// # Errors
+/// `EAGAIN` at the limit of processes (`RLIMIT_NPROC`, `pids.max`), `ENOMEM`. In words: another thread has not ended within 2 s.
 pub fn fork() -> io::Result<Fork> {
-    assert_eq!(threads(), 1, "fork is called before any thread is started, or after all have been joined");
+    wait_until_alone(threads, PATIENCE)?;
     // SAFETY: this process has one thread, so no lock is held by somebody who does not exist in the child, and the child
     // may use everything that the parent could.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(Pid::from_raw(pid).expect("fork returns a positive pid to the parent"))),
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
 }
 
 /// Whether a process is in our process group, and gets what a terminal sends to us. False if it is gone.
@@ -51,16 +53,57 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// The number of threads of this process. A thread that was joined may be listed for a moment longer, so we look again.
-fn threads() -> usize {
-    let listed = || std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    (0..1000)
-        .map(|_| listed())
-        .find(|&count| {
-            if count > 1 {
-                std::thread::yield_now();
+/// Waits until `threads` counts one.
+fn wait_until_alone(threads: impl Fn() -> usize, limit: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match threads() {
+            0 | 1 => return Ok(()),
+            _ if Instant::now() >= deadline => {
+                return Err(io::Error::other("another thread of this process does not end"));
             }
-            count == 1
-        })
-        .unwrap_or_else(listed)
+            // Nothing tells of a thread's end before Linux 6.9 (PIDFD_THREAD).
+            _ => thread::sleep(STEP),
+        }
+    }
+}
+
+/// The number of threads of this process, as procfs lists them. Without procfs nobody else is known of.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Thousands of times what a joined thread takes to go on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// About what it takes there.
+const STEP: Duration = Duration::from_micros(50);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_going_is_waited_for() {
+        let left = Cell::new(1000);
+        let threads = || left.replace(left.get() - 1);
+        assert!(wait_until_alone(threads, PATIENCE).is_ok());
+        assert_eq!(left.get(), 0);
+    }
+
+    #[test]
+    fn a_thread_that_stays_is_an_error_in_time() {
+        let began = Instant::now();
+        let error = wait_until_alone(|| 3, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.to_string(), "another thread of this process does not end");
+        assert!(began.elapsed() >= Duration::from_millis(20));
+    }
+
+    /// The test runner has threads of its own.
+    #[test]
+    fn threads_are_counted() {
+        let one_more = thread::scope(|scope| scope.spawn(threads).join().unwrap());
+        assert!(one_more >= 2, "{one_more}");
+    }
 }
