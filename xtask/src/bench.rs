@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 use crate::dist;
 use crate::process::Result;
 
-/// `bench start [--runs N]` and `bench filter [--runs N]`; `bench inside` is the first again in the namespaces that were made for it.
+/// Words behind `bench`: what is measured, and options. Words that are not in the usage are for ourselves, in the namespaces that
+/// were made for a benchmark.
 pub(crate) fn run(words: &[&str]) -> Result {
     match words {
         ["start"] => start::run(DEFAULT_RUNS),
