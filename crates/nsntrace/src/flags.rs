@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lexopt::Arg;
 use nsntrace_capture::DEFAULT_BUFFER;
-use nsntrace_pcapwriter::MAX_SNAPLEN;
+use nsntrace_pcapwriter::{Compression, MAX_SNAPLEN};
 
 pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
 use crate::failure::Failure;
@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
+    /// Past the page cache.
+    pub(crate) direct: bool,
     /// Frames as they would be on a wire.
     pub(crate) no_offload: bool,
     /// Bytes of a packet that are recorded at most.
@@ -94,6 +96,7 @@ impl Default for Options {
             use_public_dns: false,
             wait_all: false,
             quiet: false,
+            direct: false,
             no_offload: false,
             snaplen: MAX_SNAPLEN,
             buffer: DEFAULT_BUFFER,
@@ -150,6 +153,9 @@ fn request(options: Options) -> Result<Request, lexopt::Error> {
     }
     if options.rotation.keep.is_some() && !options.rotation.is_on() {
         return Err("-W keeps the newest of several files, which -C or -G make".into());
+    }
+    if options.direct && Compression::of_path(&options.outfile) != Compression::None {
+        return Err("--direct is for files that are not compressed".into());
     }
     if options.program.is_empty() && options.arguments.is_empty() {
         return Err("no program to trace".into());
@@ -263,6 +269,7 @@ mod tests {
         refused("--buffer 16Q true", "'16Q' is not a size");
         refused("--buffer 16 true", "16 bytes");
         refused("-G 0 true", "'0'");
+        refused("--direct -o x.pcap.gz true", "not compressed");
     }
 
     #[test]

@@ -52,6 +52,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod direct;
 mod error;
 mod format;
 mod gzip;
@@ -61,6 +62,7 @@ mod output;
 mod record;
 mod writer;
 
+pub use direct::DirectFile;
 pub use error::WriterError;
 pub use format::{Compression, Format, Interface, MAX_SNAPLEN, Section, Statistics};
 pub use gzip::Gzip;

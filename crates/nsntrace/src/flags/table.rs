@@ -122,7 +122,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.outfile = file.into();
             Ok(())
         }),
-        help: "write packets to FILE [nsntrace.pcap]; pcapng when it ends in .pcapng, compressed in .gz; - is stdout",
+        help: "write to FILE [nsntrace.pcap]; *.pcapng is pcapng, *.gz compressed, - standard output",
     },
     Flag {
         short: Some('C'),
@@ -153,6 +153,13 @@ pub(crate) const FLAGS: &[Flag] = &[
             Ok(())
         }),
         help: "keep the newest COUNT of those files",
+    },
+    Flag {
+        short: None,
+        long: "direct",
+        group: Group::Files,
+        effect: Effect::Switch(|options| options.direct = true),
+        help: "write past the page cache (O_DIRECT) where FILE can: for long traces at full rate",
     },
     Flag {
         short: Some('d'),

@@ -15,8 +15,8 @@ use std::time::SystemTime;
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{
-    Compression, Direction, Gzip, Interface, Output, OutputFile, Packet, Section, Statistics, Writer,
-    WriterError,
+    Compression, DirectFile, Direction, Gzip, Interface, Output, OutputFile, Packet, Section, Statistics,
+    Writer, WriterError,
 };
 
 use self::bounds::{Bounds, Next};
@@ -185,6 +185,7 @@ struct Head {
     snaplen: u32,
     comment: Option<&'static str>,
     encoding: Encoding,
+    is_direct: bool,
 }
 
 impl Head {
@@ -197,6 +198,7 @@ impl Head {
             snaplen: plan.options.snaplen,
             comment: (!plan.options.no_offload).then_some(COMMENT),
             encoding: plan.outfile.encoding,
+            is_direct: plan.options.direct,
         }
     }
 
@@ -218,10 +220,14 @@ impl Head {
     }
 
     fn output(&self, file: File) -> io::Result<Box<dyn Output + Send>> {
-        let file = OutputFile::new(file)?;
-        Ok(match self.encoding.compression {
-            Compression::None => Box::new(file),
-            Compression::Gzip => Box::new(Gzip::new(file)?),
+        if self.encoding.compression == Compression::Gzip {
+            return Ok(Box::new(Gzip::new(OutputFile::new(file)?)?));
+        }
+        let direct = if self.is_direct { DirectFile::new(file) } else { Err(file) };
+        Ok(match direct {
+            Ok(direct) => Box::new(direct),
+            // Not asked for; or a pipe, or on a file system that cannot.
+            Err(file) => Box::new(OutputFile::new(file)?),
         })
     }
 }

@@ -18,14 +18,18 @@ pub(super) struct Tool {
 
 /// Those that are here, ours first, and the names of those that are not.
 pub(super) fn all(nsntrace: &Path) -> (Vec<Tool>, Vec<&'static str>) {
-    let ours = |name, extension| Tool {
+    let ours = |name, extension, arguments| Tool {
         name,
         program: nsntrace.to_owned(),
-        arguments: OURS,
+        arguments,
         extension,
         is_ours: true,
     };
-    let mut here = vec![ours(NSNTRACE, "pcap"), ours("nsntrace, pcapng", "pcapng")];
+    let mut here = vec![
+        ours(NSNTRACE, "pcap", OURS),
+        ours("nsntrace, pcapng", "pcapng", OURS),
+        ours("nsntrace --direct", "pcap", OURS_DIRECT),
+    ];
     let mut missing = Vec::new();
     for &(name, extension, arguments) in PEERS {
         match tools::find(name) {
@@ -66,6 +70,8 @@ pub(super) const INSIDE: &str = "recorded";
 const FILE: &str = "FILE";
 /// A program that leaves the processor alone, and that our interrupt ends.
 const OURS: &[&str] = &["-o", FILE, "sleep", "infinity"];
+/// The same past the page cache.
+const OURS_DIRECT: &[&str] = &["--direct", "-o", FILE, "sleep", "infinity"];
 /// Name, form of file, arguments: a ring of 16 MiB for each, as nsntrace has, and nothing printed per packet.
 const PEERS: &[(&str, &str, &[&str])] = &[
     ("tcpdump", "pcap", &["-i", "eth0", "-n", "-Z", "root", "-B", "16384", "-w", FILE]),

@@ -1,0 +1,103 @@
+//! Files written past the page cache: the same bytes, whole records whatever happens, and exact counts.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::files::{LIMITED, fresh_directory, run_limited};
+use crate::support::{FORMATS, SECTION, STATISTICS, capture, packets, read, write};
+use nsntrace_pcapwriter::{DirectFile, Format, Output, Summary, Writer, WriterError};
+
+#[test]
+fn a_file_is_the_same_bytes() {
+    let directory = fresh_directory("direct-same");
+    for (seed, count, max_len) in [(1, 0, 1), (2, 50, 200), (3, 3000, 3000), (4, 30, 262_144)] {
+        for format in FORMATS {
+            let packets = packets(seed, count, max_len);
+            let path = directory.join(format!("{seed}-{format:?}"));
+            let output =
+                DirectFile::new(File::create(&path).unwrap()).expect("the target folder is on a disk");
+            let mut writer = Writer::new(output, format, &SECTION).unwrap();
+            write(&mut writer, &packets, 40);
+            let summary = writer.finish(&STATISTICS);
+            assert!(summary.error.is_none() && summary.written == count as u64, "{summary:?}");
+            assert!(fs::read(&path).unwrap() == capture(format, &packets).0, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_empty_file_is_given_back() {
+    let path = fresh_directory("direct-refused").join("capture");
+    fs::write(&path, "older").unwrap();
+    assert!(DirectFile::new(File::options().append(true).open(&path).unwrap()).is_err());
+    let (_reader, pipe) = io::pipe().unwrap();
+    assert!(DirectFile::new(File::from(std::os::fd::OwnedFd::from(pipe))).is_err());
+    assert!(DirectFile::new(File::options().write(true).open("/dev/null").unwrap()).is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"older");
+}
+
+#[test]
+fn a_writer_that_is_dropped_leaves_what_it_took() {
+    let path = fresh_directory("direct-dropped").join("capture");
+    let packets = packets(5, 700, 3000);
+    let mut writer =
+        Writer::new(DirectFile::new(File::create(&path).unwrap()).unwrap(), Format::Pcap, &SECTION).unwrap();
+    write(&mut writer, &packets, 40);
+    drop(writer);
+    assert_eq!(read(Format::Pcap, &fs::read(&path).unwrap()).unwrap().len(), 700);
+}
+
+/// A file system of 3 MiB, which is full in the middle of a piece.
+#[test]
+fn a_full_file_system_leaves_a_whole_file() {
+    let test = "direct::a_full_file_system_leaves_a_whole_file";
+    // From Linux 6.6 on this file system has O_DIRECT, too.
+    let limit = r#"mkdir "$0/small" && mount -t tmpfs -o size=3m none "$0/small""#;
+    within(test, limit, "small", io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_file_size_limit_leaves_a_whole_file() {
+    let limit = r#"trap "" XFSZ; ulimit -f 3000"#;
+    within("direct::a_file_size_limit_leaves_a_whole_file", limit, ".", io::ErrorKind::FileTooLarge);
+}
+
+/// Runs `test` again behind a limit on what it can write, where it finds that `kind` of error.
+fn within(test: &str, limit: &str, folder: &str, kind: io::ErrorKind) {
+    match std::env::var_os(LIMITED) {
+        None => run_limited(test, limit),
+        Some(directory) => {
+            for format in FORMATS {
+                fill(&Path::new(&directory).join(folder), format, kind);
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "tells the test outside that this was run")]
+fn fill(directory: &Path, format: Format, kind: io::ErrorKind) {
+    let path = directory.join("capture");
+    let packets = packets(13, 8000, 1500);
+    let output = DirectFile::new(File::create(&path).unwrap()).expect("on a disk");
+    let mut writer = Writer::new(output, format, &SECTION).unwrap();
+    write(&mut writer, &packets, 40);
+    let summary: Summary = writer.finish(&STATISTICS);
+    let Some(WriterError::Output { source }) = &summary.error else { panic!("{summary:?}") };
+    assert_eq!(source.kind(), kind);
+    let read_back = read(format, &fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read_back.len() as u64, summary.written);
+    assert!(summary.written > 500 && summary.written + summary.lost == 8000, "{summary:?}");
+    fs::remove_file(&path).unwrap();
+    println!("{format:?} is full");
+}
+
+#[test]
+fn what_is_taken_is_kept_when_it_is_written() {
+    let path = fresh_directory("direct-kept").join("capture");
+    let mut output = DirectFile::new(File::create(&path).unwrap()).unwrap();
+    assert_eq!(output.write(&[io::IoSlice::new(b"record")]).unwrap(), 6);
+    assert_eq!((output.kept(6), fs::read(&path).unwrap().len()), (0, 0));
+    output.finish().unwrap();
+    assert_eq!((output.kept(6), fs::read(&path).unwrap()), (6, b"record".to_vec()));
+}
