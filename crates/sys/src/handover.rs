@@ -21,31 +21,36 @@
 //! block, be it a packet that finds no room or the retire timer, takes and releases it for writing first: all copies come before the
 //! barrier in `prb_close_block()`.
 //!
-//! # The open block
-//! The block that the kernel still fills is the kernel's, and is read all the same, once, at the end. No status says when: a packet is
-//! counted before it is copied. Instead, taking a link down waits for a grace period of RCU (`synchronize_net()` in
-//! `dev_deactivate_many()`), and packets are received inside of RCU readers (`dev_queue_xmit_nit()`, `process_backlog()`).
-//! The end of the grace period comes after everything that those did, and before the request's return: a full barrier on both sides. What
-//! the retire timer may do then is none of a reader's business if he follows three rules:
+//! # The end
+//! The block that the kernel still fills is the kernel's, and is read all the same, once, at the end. No status says what of it is there.
+//! This does:
 //!
-//! - It may close the block: it stores the status, the time of the last packet, and 0 in the last packet's `tp_next_offset`. So walk by count.
-//! - It may open the next block, which we do not look at.
-//! - Where the kernel had stopped for want of a free block, it may open the very block that we look at, for no packet. So a sequence number
-//!   that is not the one that comes next means an old block, and [`give_back`] takes the count away while the block is ours: however little of
-//!   the opening is seen, an old block never looks like a new one with packets in it.
+//! 1. The packets are counted (`PACKET_STATISTICS`). A packet gets its place and is counted under one lock, `sk_receive_queue.lock`, which
+//!    the counting takes as well: it is counted if and only if its place comes before those of all that are not.
+//! 2. A grace period of RCU passes. Packets are received inside of RCU readers (`dev_queue_xmit_nit()`, `process_backlog()`), so whoever was
+//!    counted has been copied when it ends, and every later access sees that. Taking a link down waits for one (`synchronize_net()` in
+//!    `dev_deactivate_many()`).
+//! 3. Exactly what was counted is read: of ready blocks, and the rest of the open one.
 //!
-//! What the program sent has been through `dev_queue_xmit_nit()` before its system call returned: it is in the ring, and final. What it was
-//! sent may still wait in a processor's backlog (`softnet_data.input_pkt_queue`), where it is in no reader yet. A link that is down does
-//! not empty that; only one that is removed does (`flush_all_backlogs()`). Under a flood that keeps ksoftirqd busy such
-//! packets come when the request has returned, and one of them can be half copied while we read. Who wants to shut
-//! that out replaces the filter by one that accepts nothing before the grace period begins: a receiver has run the filter, old or new,
-//! inside of its reader.
+//! Packets go on coming meanwhile: what waits in a processor's backlog (`softnet_data.input_pkt_queue`) is in no reader yet, and a link that
+//! is down does not empty that. They write behind what was counted, close blocks and open others, as the retire timer does. None of it is
+//! any business of a reader who follows three rules:
+//!
+//! - He who takes a block asks for the end after that, and the end is set under the lock that it is counted under. A block that was taken before
+//!   the count holds nothing later; of one that was taken after it, he knows how much to read.
+//! - He looks at the open block only if some of what was counted is left. Then it is there, in a block that he has not given back, and
+//!   that the kernel therefore can close but not open again.
+//! - He walks by the count. Closing a block stores 0 in the last packet's `tp_next_offset`, which of those that were counted only the last one can
+//!   be; `num_pkts` and `blk_len` grow, and are at least what they were when it was counted.
+//!
+//! Bytes behind those that were counted may change while they are copied, and nobody looks at the copy of them. The copy is made of whole words with
+//! atomic loads, so that a race with the kernel is not one in the sense of the language.
 //!
 //! The tests model both sides, and check every order in which a weakly ordered machine can run them.
 //!
 //! # References
-//! net/packet/af_packet.c; Documentation/memory-barriers.txt; tools/memory-model; `synchronize_rcu()` in kernel/rcu/tree.c;
-//! net/sched/sch_generic.c.
+//! net/packet/af_packet.c: `tpacket_rcv()`, `packet_getsockopt()`; Documentation/memory-barriers.txt; tools/memory-model; `synchronize_rcu()` in
+//! kernel/rcu/tree.c; net/sched/sch_generic.c.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -73,10 +78,8 @@ pub(crate) fn take(status: &impl Word) -> Option<u32> {
     Some(status.load(Ordering::Acquire)).filter(|status| status & TP_STATUS_USER != 0)
 }
 
-/// Gives a block that we had taken back to the kernel. `num_pkts` is its count of packets.
-pub(crate) fn give_back(status: &impl Word, num_pkts: &impl Word) {
-    // The block is ours still, and the kernel sets the count itself when it opens the block.
-    num_pkts.store(0, Ordering::Relaxed);
+/// Gives a block that we had taken back to the kernel.
+pub(crate) fn give_back(status: &impl Word) {
     // Pairs with smp_rmb() in prb_open_block(): all our accesses come before the kernel's next ones.
     status.store(TP_STATUS_KERNEL, Ordering::Release);
 }

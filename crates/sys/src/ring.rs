@@ -4,7 +4,7 @@
 //! The mapping is a row of blocks of equal size. A block belongs to the kernel until it sets `TP_STATUS_USER` in the block's header,
 //! because the block is full or `retire_timeout_ms` old; then it is ours until we store `TP_STATUS_KERNEL`. [`Block`] is that loan:
 //! taken by [`Ring::retired`], given back on drop. The block that the kernel still fills can only be copied
-//! ([`Ring::copy_filling`]), and only when nothing can be received any more.
+//! ([`Ring::copy_filling`]), and what of the copy is final must be known otherwise.
 //!
 //! # Kernel interface
 //! `PACKET_RX_RING` with `struct tpacket_req3`, mmap(2).
@@ -87,22 +87,20 @@ impl Ring {
 
     /// Copies what the kernel has filled of block `index`, header included, without taking the block.
     ///
-    /// The copy is exact only when nothing can be received any more, as after all links of the namespace were taken down: that
-    /// request waits for every receiver at work (`handover.rs` has the proof, and what it does not cover). Copied at another
-    /// time the last frames may be half written.
+    /// Those frames are whole that were counted (`PACKET_STATISTICS`) before a grace period of RCU has passed. Frames behind them may be
+    /// half written, and so may be the last frame's `tp_next_offset` (`handover.rs` has the proof).
     ///
     /// # Panics
     /// When `index` is not below `block_count`.
     pub fn copy_filling(&mut self, index: usize) -> Vec<u8> {
-        std::sync::atomic::fence(Ordering::Acquire);
         let block = self.block(index);
-        // SAFETY: `blk_len` is an aligned 32-bit field within the block; volatile, as the kernel may close the block now.
-        let filled = unsafe { block.add(BLK_LEN).cast::<u32>().read_volatile() };
+        let filled = word(&block, BLK_LEN).load(Ordering::Relaxed);
         let len = usize::try_from(filled).unwrap_or(usize::MAX).min(self.geometry.block_bytes);
         let mut copy = vec![0_u8; len];
-        // SAFETY: `len` bytes from `block` on are inside the live mapping, and the copy is memory of its own. The kernel
-        // may still store the block's status word (its retire timer), which no reader of the copy looks at.
-        unsafe { std::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_mut_ptr(), len) };
+        // Frames are aligned to 8 bytes (`V3_ALIGNMENT`), and so is what is filled: whole words are all there is.
+        for (at, bytes) in copy.chunks_exact_mut(WORD).enumerate() {
+            bytes.copy_from_slice(&word(&block, at * WORD).load(Ordering::Relaxed).to_ne_bytes());
+        }
         copy
     }
 
@@ -148,23 +146,23 @@ impl Block<'_> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        handover::give_back(word(&self.start, BLOCK_STATUS), word(&self.start, NUM_PKTS));
+        handover::give_back(word(&self.start, BLOCK_STATUS));
     }
 }
 
-/// The word at `offset`, one of the header's, of the block that starts at `start`.
+/// The word at `offset`, a multiple of `WORD`, of the block that starts at `start`.
 fn word(start: &NonNull<u8>, offset: usize) -> &AtomicU32 {
-    // SAFETY: `start` is the address of a block of a live mapping: only `Ring` makes such, and `Block` borrows it. The words of the
-    // header are aligned 32-bit fields, which both the kernel and we write as a whole. No slice of the block is borrowed while we do.
+    // SAFETY: `start` is the address of a block of a live mapping: only `Ring` makes such, and `Block` borrows it. `offset` is inside of the
+    // block, and aligned as blocks are. We write `block_status` alone, while no slice of the block is borrowed.
     unsafe { AtomicU32::from_ptr(start.add(offset).as_ptr().cast()) }
 }
 
 /// `tp_frame_size`: a formality of `TPACKET_V3`, whose frames have the length that they need.
 const FRAME_BYTES: usize = 2048;
+/// Bytes of a word.
+const WORD: usize = size_of::<AtomicU32>();
 /// Offset of `hdr.bh1.block_status` in `struct tpacket_block_desc`.
 const BLOCK_STATUS: usize = 8;
-/// Offset of `hdr.bh1.num_pkts`.
-const NUM_PKTS: usize = 12;
 /// Offset of `hdr.bh1.blk_len`.
 const BLK_LEN: usize = 20;
 const TP_STATUS_LOSING: u32 = 1 << 2;
