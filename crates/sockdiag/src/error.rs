@@ -1,5 +1,7 @@
 //! Why the sockets are not known.
 
+use std::io;
+
 use nsntrace_netlink::{Refusal, RequestError, SocketError};
 use rustix::io::Errno;
 
@@ -16,6 +18,9 @@ pub enum SockDiagError {
     /// The socket could not be opened, or failed.
     #[error("cannot ask for TCP sockets, because sock_diag failed")]
     Netlink(#[source] SocketError),
+    /// procfs' table could not be read.
+    #[error("cannot read the table of TCP sockets")]
+    Table(#[source] io::Error),
 }
 
 impl SockDiagError {

@@ -14,6 +14,7 @@
 
 mod closing;
 mod error;
+mod table;
 
 pub use closing::{Closing, SockDiag};
 pub use error::SockDiagError;
