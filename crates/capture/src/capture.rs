@@ -4,11 +4,11 @@
 //! A socket receives nothing before bind: so the ring, for which the kernel needs long, can be made while there is not even a
 //! link to receive from. Then the filter is attached and locked, and bind starts reception: no packet slips in early,
 //! none is missed once [`IdleRing::start`] has returned. Blocks come in the order of their numbers, each on loan until it is
-//! dropped. A block that the kernel has closed while its drop counter was not zero says so; we ask for the counter then, which sets it back,
-//! and so know how many packets were lost at that place. At
+//! dropped; when the ring was full, we ask how many packets were lost in that time, and the block that the kernel goes on with tells of
+//! them. At
 //! the end nobody waits for the retire timer. The caller takes a link down, counts, and takes another one down, for which the kernel waits until
-//! all receivers that were at work have finished. Then exactly what was counted is read, the last of it from the block that the kernel
-//! is still filling: frames that come later, from some processor's backlog, are not looked at.
+//! all receivers that were at work have finished. Exactly what was counted is read, the last of it from the block that the kernel
+//! is still filling: frames that come later, from some processor's backlog, are not looked at, also not while the kernel is waited for.
 //!
 //! # Kernel interface
 //! `AF_PACKET`, `TPACKET_V3`, poll(2) on the socket. `CAP_NET_RAW` in the namespace. Linux 3.2.
@@ -24,7 +24,7 @@ use std::time::Duration;
 use nsntrace_sys::{Geometry, Insn, PacketSocket, Ring};
 
 use crate::block::Frames;
-use crate::counter::{Counter, Statistics};
+use crate::counter::Counter;
 use crate::error::CaptureError;
 use crate::program::each_packet_once;
 
@@ -71,9 +71,7 @@ impl IdleRing {
         let Self { ring, socket } = self;
         socket.lock_filter(&each_packet_once(ifindex, filter)).map_err(CaptureError::Filter)?;
         socket.bind_all().map_err(CaptureError::Bind)?;
-        let block_count = ring.geometry().block_count;
-        let counter = Arc::new(Counter::new(socket));
-        Ok(Capture { ring, counter, block_count, next: 0, handed: 0, told: 0, end: None })
+        Ok(Capture::new(ring, socket))
     }
 }
 
@@ -89,74 +87,99 @@ pub struct Capture {
     // Before the socket: the mapping goes first.
     ring: Ring,
     counter: Arc<Counter>,
-    block_count: usize,
     /// The block that comes next.
     next: usize,
     /// Frames in the blocks so far.
     handed: u64,
-    /// Drops that blocks have told of.
+    /// Of those, at the last count.
+    handed_at_count: u64,
+    /// For each block, how many packets were lost before its first frame.
+    gaps: Vec<u64>,
+    /// Drops that are in `gaps` or have been.
     told: u64,
-    /// What is the end, if it is near.
-    end: Option<Statistics>,
 }
 
 impl Capture {
+    fn new(ring: Ring, socket: PacketSocket) -> Self {
+        let gaps = vec![0; ring.geometry().block_count];
+        let counter = Arc::new(Counter::new(socket));
+        Self { ring, counter, next: 0, handed: 0, handed_at_count: 0, gaps, told: 0 }
+    }
+
     /// How long a packet waits at most in a block that does not fill.
     pub fn retire_timeout(&self) -> Duration {
         Duration::from_millis(self.ring.geometry().retire_timeout_ms.into())
     }
 
-    /// Counts what is received; from any thread.
-    pub fn counter(&self) -> Arc<Counter> {
-        Arc::clone(&self.counter)
+    /// Counts what is received, and ends it; from any thread.
+    pub fn counter(&self) -> &Arc<Counter> {
+        &self.counter
     }
 
-    /// The next block that is ready, on loan until it is dropped.
+    /// The next block that is ready, on loan until it is dropped. None after the last one that was counted when the capture was ended.
     ///
     /// # Errors
     /// [`CaptureError::Statistics`]: packets were lost, and the kernel does not say how many.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
-        let left = self.left();
+        self.measure_gap()?;
         let index = self.next;
-        let Some(loan) = self.ring.retired(index).filter(|_| left > 0) else { return Ok(None) };
-        let mut dropped_before = 0;
-        if loan.is_losing() {
-            let statistics = self.end.map_or_else(|| self.counter.count(), Ok)?;
-            dropped_before = statistics.dropped - mem::replace(&mut self.told, statistics.dropped);
+        let Some(loan) = self.ring.retired(index) else { return Ok(None) };
+        // Asked after the block was seen to be ready: all its frames were counted before that.
+        let left = left(&self.counter, self.handed);
+        if left == 0 {
+            return Ok(None);
         }
-        self.next = (index + 1) % self.block_count;
         let count = Frames::new(loan.bytes()).remaining().min(left);
         self.handed += count;
+        self.next = (index + 1) % self.gaps.len();
+        let dropped_before = mem::take(&mut self.gaps[index]);
         Ok(Some(Block { bytes: Bytes::Loan(loan), count, dropped_before }))
     }
 
-    /// Ends the capture after what was counted: [`next_block`](Self::next_block) gives the rest of it, and then
-    /// [`open_block`](Self::open_block).
+    /// What was counted and is in the block that the kernel is still filling.
     ///
-    /// To be called when a grace period of RCU has passed since it was counted, as one does when a link is taken down: packets are
-    /// counted before they are copied.
-    pub fn end_at(&mut self, counted: Statistics) {
-        self.end = Some(counted);
-    }
-
-    /// What was counted and is in the block that the kernel is still filling. To be called once.
+    /// To be called once: after [`next_block`](Self::next_block) had no more, and when a grace period of RCU has passed since the
+    /// [end](Counter::end), as one does when a link is taken down. Packets are counted before they are copied.
     pub fn open_block(&mut self) -> Option<Block<'static>> {
-        let (left, end) = (self.left(), self.end?);
+        let end = self.counter.ended()?;
+        let left = end.kept().saturating_sub(self.handed);
         // With nothing left, this may be a block that the kernel has not started on.
         if left == 0 {
             return None;
         }
         let copy = self.ring.copy_filling(self.next);
         let count = Frames::new(&copy).remaining().min(left);
-        let dropped_before = end.dropped - mem::replace(&mut self.told, end.dropped);
+        let dropped_before = self.gaps[self.next] + end.dropped.saturating_sub(self.told);
         Some(Block { bytes: Bytes::Copy(copy), count, dropped_before })
     }
 
-    /// Frames that are still to come before the end.
-    fn left(&self) -> u64 {
-        self.end.map_or(u64::MAX, |end| (end.received - end.dropped).saturating_sub(self.handed))
+    /// Finds out whether packets were lost while the last block was on loan.
+    ///
+    /// The kernel drops when it wants to begin a block that we have not given back, and goes on with that very block when we have: so what was
+    /// dropped meanwhile is missing before the first frame that the block will have then. It cannot have wanted to while the block
+    /// before it was still to be filled.
+    fn measure_gap(&mut self) -> Result<(), CaptureError> {
+        let count = self.gaps.len();
+        let (given_back, before_it) = ((self.next + count - 1) % count, (self.next + count - 2) % count);
+        let was_full = self.handed > 0 && self.ring.is_retired(before_it);
+        // The kernel counts in 32 bits.
+        if was_full || self.handed - self.handed_at_count > COUNT_AT_LEAST_EVERY {
+            let dropped = self.counter.count()?.dropped;
+            self.gaps[given_back] += dropped.saturating_sub(self.told);
+            self.told = dropped;
+            self.handed_at_count = self.handed;
+        }
+        Ok(())
     }
 }
+
+/// Frames that are still to come before the end.
+fn left(counter: &Counter, handed: u64) -> u64 {
+    counter.ended().map_or(u64::MAX, |end| end.kept().saturating_sub(handed))
+}
+
+/// Packets.
+const COUNT_AT_LEAST_EVERY: u64 = 1 << 30;
 
 impl AsFd for Capture {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -135,12 +135,21 @@ fn read(parser: &mut lexopt::Parser) -> Result<Request, lexopt::Error> {
         let flag = flag_of(&argument).ok_or_else(|| argument.unexpected())?;
         match &flag.effect {
             Effect::Switch(switch_on) => switch_on(&mut options),
-            Effect::Value(_, set) => set(&mut options, parser.value()?)?,
-            Effect::OptionalValue(_, set) => set(&mut options, parser.optional_value())?,
+            Effect::Value(_, set) => {
+                let value = parser.value()?;
+                set(&mut options, value).map_err(|error| of_flag(flag, &error))?;
+            }
+            Effect::OptionalValue(_, set) => {
+                set(&mut options, parser.optional_value()).map_err(|error| of_flag(flag, &error))?;
+            }
             Effect::Instead(request) => return Ok(request()),
         }
     }
     request(options)
+}
+
+fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
+    format!("--{}: {error}", flag.long).into()
 }
 
 /// What a whole command line asks for.
@@ -264,7 +273,7 @@ mod tests {
         assert_eq!(options("-s 0 true").snaplen, 262_144);
         assert_eq!(options("-s 1000000 true").snaplen, 262_144);
         assert_eq!(options("-C 1M true").rotation.size, Some(1 << 20));
-        refused("-c 0 true", "'0'");
+        refused("-c 0 true", "--count: '0'");
         refused("-W 3 true", "-C or -G");
         refused("--buffer 16Q true", "'16Q' is not a size");
         refused("--buffer 16 true", "16 bytes");

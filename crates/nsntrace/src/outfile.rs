@@ -99,6 +99,10 @@ impl Outfile {
     }
 
     fn series(path: &Path, rotation: Rotation) -> io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            // What would be called after a device or a pipe is not what was meant.
+            return Err(io::Error::other("new files can be begun beside a regular file only"));
+        }
         let mut series = Series::new(path, rotation.keep)?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
@@ -109,7 +113,7 @@ impl Outfile {
             encoding: Encoding::of_path(path),
             is_stream: false,
             is_stdout: false,
-            is_new: true,
+            is_new: false,
         })
     }
 

@@ -97,8 +97,9 @@ impl<'a, 'p> Records<'a, 'p> {
         let ends = &self.arena.ends;
         let whole = ends.partition_point(|&end| end <= taken);
         let whole_bytes = whole.checked_sub(1).map_or(0, |last| ends[last]);
-        let drained =
-            Drained { whole, missing: ends.len() - whole, taken, torn: taken - whole_bytes, result };
+        // What is no packet's has no end in `ends`, and is whole with the rest.
+        let torn = if result.is_ok() { 0 } else { taken - whole_bytes };
+        let drained = Drained { whole, missing: ends.len() - whole, taken, torn, result };
         self.arena.bytes.clear();
         self.arena.ends.clear();
         self.large.clear();

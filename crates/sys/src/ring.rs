@@ -80,9 +80,17 @@ impl Ring {
     /// When `index` is not below `block_count`.
     pub fn retired(&mut self, index: usize) -> Option<Block<'_>> {
         let start = self.block(index);
-        let status = handover::take(word(&start, BLOCK_STATUS))?;
+        handover::take(word(&start, BLOCK_STATUS))?;
         let bytes = self.geometry.block_bytes;
-        Some(Block { start, bytes, status, ring: std::marker::PhantomData })
+        Some(Block { start, bytes, ring: std::marker::PhantomData })
+    }
+
+    /// Whether the kernel has given out block `index`.
+    ///
+    /// # Panics
+    /// When `index` is not below `block_count`.
+    pub fn is_retired(&self, index: usize) -> bool {
+        handover::take(word(&self.block(index), BLOCK_STATUS)).is_some()
     }
 
     /// Copies what the kernel has filled of block `index`, header included, without taking the block.
@@ -125,8 +133,6 @@ impl Drop for Ring {
 pub struct Block<'ring> {
     start: NonNull<u8>,
     bytes: usize,
-    /// As it was when the kernel gave the block out.
-    status: u32,
     ring: std::marker::PhantomData<&'ring mut Ring>,
 }
 
@@ -136,11 +142,6 @@ impl Block<'_> {
         // SAFETY: `Ring::retired` loaded TP_STATUS_USER of this block of the live mapping with Acquire. Until `drop` stores
         // TP_STATUS_KERNEL the kernel does not write to it, and the slice borrows `self`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
-    }
-
-    /// Whether packets had been dropped since the counters were last taken, when the kernel closed this block.
-    pub fn is_losing(&self) -> bool {
-        self.status & TP_STATUS_LOSING != 0
     }
 }
 
@@ -165,4 +166,3 @@ const WORD: usize = size_of::<AtomicU32>();
 const BLOCK_STATUS: usize = 8;
 /// Offset of `hdr.bh1.blk_len`.
 const BLK_LEN: usize = 20;
-const TP_STATUS_LOSING: u32 = 1 << 2;

@@ -112,7 +112,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.buffer = quantity::buffer(&text(size)?)?;
             Ok(())
         }),
-        help: "room for SIZE of packets that wait to be written, as 512K, 64M, 1G [16M]",
+        help: "room for packets that wait to be written, as 4M, 64M, 1G [16M]",
     },
     Flag {
         short: Some('o'),
@@ -132,7 +132,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.rotation.size = Some(quantity::file_size(&text(size)?)?);
             Ok(())
         }),
-        help: "begin a new file at SIZE: millions of bytes, or 512K, 64M, 1G",
+        help: "begin a new file FILE_00002_TIME at SIZE: millions of bytes, or 512K, 64M, 1G",
     },
     Flag {
         short: Some('G'),

@@ -1,7 +1,7 @@
 //! The files of a trace that begins new ones: their names, and which of them are kept.
 //!
 //! # Theory of operation
-//! A name with a `%` goes through strftime(3), as tcpdump does it; a file that would have the name of the one before it
+//! A name with a `%` goes through strftime(3), as tcpdump does it; a file that would have the name of an earlier one of the trace
 //! gets a number behind it. Any other name gets a number and the time before its extension, as dumpcap does it, so that
 //! names sort and Wireshark knows the set. The folder is held by a descriptor: what worker's own folder is does not matter, nor
 //! that somebody renames ours.
@@ -22,9 +22,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, unlinkat};
 pub(crate) struct Series {
     folder: OwnedFd,
     names: Names,
-    /// Those that are there, oldest first.
+    /// Those of this trace that are there, oldest first. Of numbered ones that all stay only the last.
     made: VecDeque<OsString>,
-    keep: usize,
+    keep: Option<usize>,
 }
 
 /// How the next file is called.
@@ -42,10 +42,11 @@ impl Series {
     /// # Errors
     /// There is no such folder, or `path` does not name a file.
     pub(crate) fn new(path: &Path, keep: Option<usize>) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let ends_with_slash = path.as_os_str().as_bytes().ends_with(b"/");
+        let name = path.file_name().filter(|_| !ends_with_slash).ok_or(io::ErrorKind::IsADirectory)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { folder, names: Names::of(name)?, made: VecDeque::new(), keep: keep.unwrap_or(usize::MAX) })
+        Ok(Self { folder, names: Names::of(name)?, made: VecDeque::new(), keep })
     }
 
     /// Opens the next file, which begins at a time in nanoseconds since the epoch, after removing what is one too many. A name with
@@ -54,22 +55,37 @@ impl Series {
     /// # Errors
     /// Those of open(2); `EINVAL` when the time cannot be put into the name.
     pub(crate) fn next(&mut self, timestamp_ns: u64) -> io::Result<File> {
-        while self.made.len() >= self.keep {
+        while self.keep.is_some_and(|keep| self.made.len() >= keep) {
             self.remove_oldest();
         }
         loop {
             let name = self.names.next(timestamp_ns).ok_or(io::ErrorKind::InvalidInput)?;
+            if self.made.contains(&name) {
+                // Its number comes next.
+                continue;
+            }
             match self.open(&name) {
                 // Of another trace that began in the same second.
                 Err(rustix::io::Errno::EXIST) => {}
                 result => {
-                    let file = result?;
-                    self.made.retain(|made| *made != name);
-                    self.made.push_back(name);
-                    return Ok(file.into());
+                    let file = File::from(result?);
+                    self.remember(name);
+                    // Nobody's pipe or device, whatever lies in the folder.
+                    return if file.metadata()?.is_file() {
+                        Ok(file)
+                    } else {
+                        Err(io::ErrorKind::AlreadyExists.into())
+                    };
                 }
             }
         }
+    }
+
+    fn remember(&mut self, name: OsString) {
+        if self.keep.is_none() && matches!(self.names, Names::Numbered { .. }) {
+            self.made.clear();
+        }
+        self.made.push_back(name);
     }
 
     /// Removes the file that was opened last if it is empty: no packet of anybody is lost with it.
@@ -90,7 +106,7 @@ impl Series {
     /// In a folder that others may write to, a link of theirs is not followed, and a file of the same number is not ours.
     fn open(&self, name: &OsStr) -> rustix::io::Result<OwnedFd> {
         let how = match self.names {
-            Names::Template { .. } => OFlags::NOFOLLOW,
+            Names::Template { .. } => OFlags::NOFOLLOW | OFlags::NONBLOCK,
             Names::Numbered { .. } => OFlags::EXCL,
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | how;

@@ -2,13 +2,13 @@
 //!
 //! # Theory of operation
 //! One thread, no buffer besides the ring: while the output is slow the ring fills, and the kernel counts what finds no room. The thread
-//! ends when it is told how many packets there were; then it reads the rest of them from the ring and completes the file, and only after it
+//! ends when the capture has ended and it is told to; then it reads the rest from the ring and completes the file, and only after it
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -21,14 +21,11 @@ use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::Outcome;
 
-/// What there was to record.
-pub(crate) type Counted = Result<Statistics, CaptureError>;
-
 /// The running thread.
 pub(crate) struct Recorder {
-    counter: Arc<Counter>,
+    /// The thread's: when it has ended, so has the socket.
+    counter: Weak<Counter>,
     outcome: Receiver<Outcome>,
-    end: Sender<Counted>,
     stop: OwnedFd,
     done: OwnedFd,
 }
@@ -36,39 +33,42 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts to receive and to write. When this returns, no packet is missed any more.
     pub(crate) fn start(ring: IdleRing, uplink: IfIndex, plan: &Plan) -> Result<Self, Failure> {
-        let recording = Recording::begin(plan)?;
         let event = || {
             eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
         };
         let (stop, done) = (event()?, event()?);
         let capture = ring.start(uplink.get(), &plan.filter)?;
+        // Last of all that can fail: it empties a file that was there before.
+        let recording = Recording::begin(plan)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
-        let counter = capture.counter();
+        let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
-        let (end, counted) = mpsc::channel();
         let record = move || {
             // Also when this thread panics: whoever waits must not wait for ever.
             let finished = RaiseOnDrop(finished);
             let mut capture = capture;
-            let outcome = record(&mut capture, recording, &End { stopped, counted });
+            let outcome = record(&mut capture, recording, stopped.as_fd());
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
             drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { counter, outcome, end, stop, done })
+        Ok(Self { counter, outcome, stop, done })
     }
 
-    /// Counts the packets so far.
-    pub(crate) fn count(&self) -> Counted {
-        self.counter.count()
+    /// Ends the capture here, though the thread is still to read what has come.
+    ///
+    /// # Errors
+    /// The kernel does not tell how many packets there were.
+    pub(crate) fn end_capture(&self) -> Result<(), Failure> {
+        // A thread that has ended has counted.
+        self.counter.upgrade().map_or(Ok(()), |counter| counter.end().map(drop))?;
+        Ok(())
     }
 
-    /// Tells the thread where the end is. To be called when all receivers that were at work when it was counted have finished.
-    pub(crate) fn stop(&self, counted: Counted) {
-        // It has ended already.
-        let _unheard = self.end.send(counted);
+    /// Makes the thread read the rest. To be called when all receivers that were at work at the end of the capture have finished.
+    pub(crate) fn stop(&self) {
         raise(&self.stop);
     }
 
@@ -87,8 +87,8 @@ impl Recorder {
 }
 
 /// The thread's life.
-fn record(capture: &mut Capture, mut recording: Recording, end: &End) -> Outcome {
-    match run(capture, &mut recording, end) {
+fn record(capture: &mut Capture, mut recording: Recording, stop: BorrowedFd<'_>) -> Outcome {
+    match run(capture, &mut recording, stop) {
         Ok(counted) => recording.end(counted),
         Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
     }
@@ -98,7 +98,7 @@ fn record(capture: &mut Capture, mut recording: Recording, end: &End) -> Outcome
 fn run(
     capture: &mut Capture,
     recording: &mut Recording,
-    end: &End,
+    stop: BorrowedFd<'_>,
 ) -> Result<Option<Statistics>, CaptureError> {
     loop {
         while let Some(block) = capture.next_block()? {
@@ -109,15 +109,13 @@ fn run(
         // A packet from before the end may be in a block that the kernel has yet to give out.
         let time_left =
             recording.end_ns().map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(now_ns())));
-        match wait(capture, end.stopped.as_fd(), time_left.map(|left| left + 2 * capture.retire_timeout())) {
+        match wait(capture, stop, time_left.map(|left| left + 3 * capture.retire_timeout())) {
             Wake::Block => {}
             Wake::Stop => break,
             Wake::Time => return Ok(None),
         }
     }
-    // One that stops us without a word is gone.
-    let counted = end.counted.recv().unwrap_or_else(|_gone| capture.counter().count())?;
-    capture.end_at(counted);
+    let counted = capture.counter().end()?;
     while let Some(block) = capture.next_block()? {
         if !recording.record(&block) {
             return Ok(None);
@@ -125,12 +123,6 @@ fn run(
     }
     let is_whole = capture.open_block().is_none_or(|block| recording.record(&block));
     Ok(is_whole.then_some(counted))
-}
-
-/// How the thread hears of the end.
-struct End {
-    stopped: OwnedFd,
-    counted: Receiver<Counted>,
 }
 
 /// What the thread was woken by.

@@ -108,10 +108,13 @@ impl Recording {
         }
     }
 
-    /// Bytes in the open file. One that has failed gets no successor: then there is no end to its room.
+    /// Bytes in the open file. There is room for one packet in every file, and for all in one that has failed: it gets no successor.
     fn position(&self) -> u64 {
-        let healthy = self.open.as_ref().filter(|open| open.writer.so_far().error.is_none());
-        healthy.map_or(0, |open| open.writer.position())
+        let is_begun = |open: &&Open| {
+            let so_far = open.writer.so_far();
+            so_far.error.is_none() && so_far.written + so_far.lost > 0
+        };
+        self.open.as_ref().filter(is_begun).map_or(0, |open| open.writer.position())
     }
 
     /// Writes `first` and those of `rest` that belong into the same file. Gives the one that does not.
@@ -121,11 +124,7 @@ impl Recording {
         dropped_before: u64,
         rest: &mut Frames<'block>,
     ) -> Option<Frame<'block>> {
-        let Some(open) = &mut self.open else {
-            self.closed.unwritten += 1 + rest.count() as u64;
-            self.closed.dropped += dropped_before;
-            return None;
-        };
+        let Some(open) = &mut self.open else { return self.lose(dropped_before, rest) };
         open.dropped += dropped_before;
         let mut batch = open.writer.batch();
         // What cannot be written is counted, and told at the end.
@@ -141,12 +140,30 @@ impl Recording {
         None
     }
 
+    /// What becomes of a packet, and of those of `rest` within the limits, when there is no file.
+    fn lose<'block>(&mut self, dropped_before: u64, rest: &mut Frames<'block>) -> Option<Frame<'block>> {
+        self.closed.dropped += dropped_before;
+        self.closed.unwritten += 1;
+        self.bounds.count_packet();
+        for frame in rest {
+            if self.bounds.before(frame.timestamp_ns, 0) != Next::Packet {
+                return Some(frame);
+            }
+            self.closed.unwritten += 1;
+            self.bounds.count_packet();
+        }
+        None
+    }
+
     fn begin_next_file(&mut self, started_ns: u64) {
         self.bounds.begin_file(started_ns);
         if self.open.as_ref().is_none_or(|open| open.writer.so_far().error.is_some()) {
             return;
         }
         self.close(None);
+        if self.error.is_some() {
+            return;
+        }
         let next = self.files.next(started_ns).map(|file| {
             file.map_err(|source| WriterError::Output { source }).and_then(|file| self.head.write_to(file))
         });

@@ -102,7 +102,7 @@ impl<'a> Service<'a> {
         if self.state == State::Running {
             let note = match &outcome.output_error {
                 None => {
-                    format!("{} packets are recorded, and the program goes on unrecorded", outcome.written)
+                    format!("recorded {} packets; the program goes on unrecorded", outcome.written)
                 }
                 Some(error) => format!("nothing more is recorded: {error}"),
             };
@@ -153,8 +153,8 @@ impl<'a> Service<'a> {
         (tcp.talking > 0 && waited < linger) || (tcp.listening > 0 && waited < linger.min(LINGER_LISTENING))
     }
 
-    /// Takes the links of the namespace down, and tells the recorder how many packets there were. Between the two the kernel waits for
-    /// every receiver at work, so that what was counted is in the ring.
+    /// Takes the links of the namespace down, and ends the capture between the two. For the second the kernel waits for every receiver
+    /// at work, so that what was counted is in the ring.
     fn end_recording(&mut self) {
         let (mut first, mut second) = (LinkPlan::new(), LinkPlan::new());
         first.set_down(self.network.peer_ifindex());
@@ -162,9 +162,11 @@ impl<'a> Service<'a> {
         second.set_up(IfIndex::LOOPBACK).set_down(IfIndex::LOOPBACK);
         // A link that the program took down or away itself is quiet, too.
         let _quiet = self.inside.apply(&first);
-        let counted = self.recorder.count();
+        if let Err(failure) = self.recorder.end_capture() {
+            self.channel.report(&Report::Note(failure.message));
+        }
         let _quiet = self.inside.apply(&second);
-        self.recorder.stop(counted);
+        self.recorder.stop();
     }
 
     /// Waits until the file is complete, serving meanwhile; for a front that is gone, not for ever.

@@ -122,7 +122,8 @@ impl State {
         }
         let bytes = &mut self.waiting.back_mut().expect("one was pushed if there was none").bytes;
         let old_len = bytes.len();
-        bytes.reserve(slices.iter().map(|slice| slice.len()).sum());
+        // Not more: the bound on memory is counted in what chunks hold.
+        bytes.reserve_exact(slices.iter().map(|slice| slice.len()).sum());
         for slice in slices {
             bytes.extend_from_slice(slice);
         }

@@ -23,7 +23,7 @@ pub(super) struct Worker<O: Output> {
 
 /// A member was refused, and what the output had taken of it is still there.
 #[derive(Debug, thiserror::Error)]
-#[error("{source}; an incomplete gzip member is left at the end ({cut})")]
+#[error("an incomplete gzip member is left at the end ({cut})")]
 struct TornMember {
     source: io::Error,
     cut: io::Error,

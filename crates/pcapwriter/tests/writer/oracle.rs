@@ -35,6 +35,23 @@ fn max_len(seed: u64) -> usize {
     if seed.is_multiple_of(8) { MAX_SNAPLEN as usize } else { 9000 }
 }
 
+#[test]
+fn the_position_is_the_length_of_the_output() {
+    for format in FORMATS {
+        let mut memory = Memory::endless();
+        let mut writer = Writer::new(&mut memory, format, &SECTION).unwrap();
+        let head_len = writer.position();
+        let mut batch = writer.batch();
+        batch.push(&PACKET).unwrap();
+        let pushed_len = batch.position();
+        drop(batch);
+        assert_eq!(writer.position(), pushed_len);
+        drop(writer);
+        assert_eq!(memory.bytes.len() as u64, pushed_len);
+        assert!(head_len > 0 && head_len < pushed_len);
+    }
+}
+
 /// More than the arena holds, with packets of the greatest length among them.
 #[test]
 fn a_large_capture_comes_back() {

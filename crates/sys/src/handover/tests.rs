@@ -230,12 +230,12 @@ struct Counter {
 }
 
 impl Counter {
-    fn end_here<W: ModelWord>(&self, ring: &Ring<W>) {
+    fn end<W: ModelWord>(&self, ring: &Ring<W>) {
         let mut end = self.end.lock().unwrap();
         *end = Some(ring.packet_statistics());
     }
 
-    fn end(&self) -> Option<usize> {
+    fn ended(&self) -> Option<usize> {
         *self.end.lock().unwrap()
     }
 }
@@ -362,7 +362,7 @@ fn check<W: ModelWord>(scene: Scene, variant: Variant) {
         if variant.waits_for_receivers {
             early.join().unwrap();
         }
-        let end = counter.end();
+        let end = counter.ended();
         while reader.read_block(&ring, || end) {}
         reader.read_open_block(&ring, end);
         let (seen, expected) = (reader.seen, ring.placed()[..end.unwrap()].to_vec());
@@ -386,16 +386,16 @@ fn look<W: ModelWord>(
         reader.read_block(ring, || None);
     }
     if looks != Looks::BesideTheCount {
-        counter.end_here(ring);
+        counter.end(ring);
         return reader;
     }
     let (at_ring, at_counter) = (Arc::clone(ring), Arc::clone(counter));
     let looking = thread::spawn(move || {
         let is_told = reader.variant.shares_the_end;
-        reader.read_block(&at_ring, || if is_told { at_counter.end() } else { None });
+        reader.read_block(&at_ring, || if is_told { at_counter.ended() } else { None });
         reader
     });
-    counter.end_here(ring);
+    counter.end(ring);
     looking.join().unwrap()
 }
 
