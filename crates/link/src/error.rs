@@ -68,6 +68,17 @@ impl LinkError {
             _ => None,
         }
     }
+
+    /// What the kernel was built without, if it refused for that.
+    pub fn missing(&self) -> Option<&'static str> {
+        match self {
+            // rtnl_newlink(): "Unknown device type".
+            Self::Refused { step: Step::CreateVeth, refusal } if refusal.errno == Errno::OPNOTSUPP => {
+                Some("CONFIG_VETH (module veth)")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One thing that is asked of the kernel, for messages.
@@ -80,8 +91,8 @@ pub enum Step {
     List(&'static str),
     /// `ip link show`.
     Show(IfIndex),
-    /// `ip link add NAME type veth`.
-    CreateVeth(IfName),
+    /// `ip link add type veth`.
+    CreateVeth,
     /// `ip link set up`.
     SetUp(IfIndex),
     /// `ip link set down`.
@@ -120,7 +131,7 @@ impl fmt::Display for Step {
             Self::Open => write!(f, "open an rtnetlink socket"),
             Self::List(what) => write!(f, "list the {what}"),
             Self::Show(ifindex) => write!(f, "look at the device with ifindex {ifindex}"),
-            Self::CreateVeth(name) => write!(f, "create veth {name}"),
+            Self::CreateVeth => write!(f, "create a veth pair"),
             Self::SetUp(ifindex) => write!(f, "bring up the device with ifindex {ifindex}"),
             Self::SetDown(ifindex) => write!(f, "take down the device with ifindex {ifindex}"),
             Self::DeleteLink(ifindex) => write!(f, "delete the device with ifindex {ifindex}"),
@@ -169,7 +180,7 @@ mod tests {
         let check = |step: Step, text: &str| assert_eq!(step.to_string(), text);
         check(Step::Open, "open an rtnetlink socket");
         check(Step::List("routes"), "list the routes");
-        check(Step::CreateVeth(IfName::new("nst%d").unwrap()), "create veth nst%d");
+        check(Step::CreateVeth, "create a veth pair");
         check(Step::SetUp(IfIndex::LOOPBACK), "bring up the device with ifindex 1");
         check(
             Step::AddAddress(address, IfIndex::LOOPBACK),
@@ -187,5 +198,16 @@ mod tests {
         assert_eq!(error.to_string(), "cannot bring up the device with ifindex 1");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(source, "Operation not permitted (os error 1)");
+    }
+
+    #[test]
+    fn a_kernel_without_veth_is_known_by_its_answer() {
+        let error = |step, errno| {
+            LinkError::new(step, RequestError::Refused(Refusal { index: 0, errno, extack: None }))
+        };
+        let missing = error(Step::CreateVeth, Errno::OPNOTSUPP).missing();
+        assert_eq!(missing, Some("CONFIG_VETH (module veth)"));
+        assert_eq!(error(Step::CreateVeth, Errno::PERM).missing(), None);
+        assert_eq!(error(Step::SetUp(IfIndex::LOOPBACK), Errno::OPNOTSUPP).missing(), None);
     }
 }

@@ -90,10 +90,10 @@ impl RouteSocket {
     fn create_pair(&mut self, request: &VethRequest<'_>) -> Result<(IfIndex, IfIndex), LinkError> {
         let mut peer_ifindex = PEER_IFINDEX;
         for attempt in 1.. {
-            let ifindex = random_ifindex(request.name)?;
+            let ifindex = random_ifindex()?;
             match self.apply(Plan::new().create_veth(request, ifindex, peer_ifindex)) {
                 Err(error) if attempt < ATTEMPTS && is_taken(&error) => {
-                    peer_ifindex = random_ifindex(request.name)?;
+                    peer_ifindex = random_ifindex()?;
                 }
                 other => return other.map(|()| (ifindex, peer_ifindex)),
             }
@@ -134,10 +134,9 @@ impl Plan {
         ifindex: IfIndex,
         peer_ifindex: IfIndex,
     ) -> &mut Self {
-        let step = Step::CreateVeth(request.name.clone());
         let header_of = |ifindex| header(Some(ifindex), Iff::empty(), Iff::empty());
         let flags = NlmF::CREATE | NlmF::EXCL;
-        self.push(step, Rtm::Newlink.into(), flags, &header_of(ifindex), |a| {
+        self.push(Step::CreateVeth, Rtm::Newlink.into(), flags, &header_of(ifindex), |a| {
             describe_end(a, request.name, request.mtu);
             a.nested(Ifla::Linkinfo.into(), |a| {
                 a.str(IflaInfo::Kind.into(), "veth");
@@ -164,9 +163,9 @@ fn is_taken(error: &LinkError) -> bool {
 }
 
 /// Seven digits: far above what the kernel counts up to by itself, and still readable.
-fn random_ifindex(name: &IfName) -> Result<IfIndex, LinkError> {
+fn random_ifindex() -> Result<IfIndex, LinkError> {
     let random = random_bits().map_err(|errno| LinkError::Refused {
-        step: Step::CreateVeth(name.clone()),
+        step: Step::CreateVeth,
         refusal: Refusal { index: 0, errno, extack: None },
     })?;
     let offset = u32::try_from(random % 9_000_000).expect("a remainder is less than its divisor");

@@ -151,7 +151,7 @@ fn a_veth_that_fails_leaves_nothing() {
         let traced = Netns::new();
         let taken = create(&mut socket, &traced, "lo").unwrap_err();
         assert_eq!(taken.errno(), Some(Errno::EXIST));
-        assert_eq!(taken.to_string(), "cannot create veth nst%d");
+        assert_eq!(taken.to_string(), "cannot create a veth pair");
         let twice = [address("10.9.8.0/31"), address("10.9.8.0/31")];
         let request = VethRequest {
             name: &name("nst%d"),

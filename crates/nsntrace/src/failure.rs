@@ -3,6 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::fmt::Write as _;
+use std::io;
+use std::iter;
+
+use nsntrace_capture::CaptureError;
+use nsntrace_link::LinkError;
+use nsntrace_nat::NatError;
+use nsntrace_netns::NetnsError;
+use rustix::io::Errno;
 
 use crate::status;
 
@@ -52,11 +60,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error with its sources, joined by colons. A refusal for want of privilege gets its hint here, whichever step met it.
+/// An error with its sources, joined by colons. What is missing gets its hint here, whichever step met it.
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let failure = Self::new(chain(&error));
-        if lacks_privilege(&error) { failure.hint(NEEDS_PRIVILEGE) } else { failure }
+        Self { hint: hint(&error), ..Self::new(chain(&error)) }
     }
 }
 
@@ -72,20 +79,52 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-fn lacks_privilege(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-        let errno = errno.or_else(|| Some(error.downcast_ref::<rustix::io::Errno>()?.raw_os_error()));
-        if errno == Some(rustix::io::Errno::PERM.raw_os_error()) {
-            return true;
-        }
-        next = error.source();
+/// What can be done about the error, or about one of its sources.
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    chained(error).find_map(|error| {
+        let in_kernel = || Some(format!("this kernel lacks {}", missing_option(error)?));
+        missing_right(error).map(str::to_owned).or_else(in_kernel)
+    })
+}
+
+/// What the user may not do.
+fn missing_right(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(NetnsError::Unshare(source)) if is(source, Errno::NOSPC) => Some(TOO_MANY_NAMESPACES),
+        _ => (errno_of(error)? == Errno::PERM).then_some(NEEDS_PRIVILEGE),
     }
-    false
+}
+
+/// What the kernel was built without, where the message does not say it.
+fn missing_option(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(NetnsError::Unshare(source)) = error.downcast_ref() {
+        return is(source, Errno::INVAL).then_some("CONFIG_NET_NS");
+    }
+    if let Some(CaptureError::Open(source)) = error.downcast_ref() {
+        return is(source, Errno::AFNOSUPPORT).then_some("CONFIG_PACKET (module af_packet)");
+    }
+    error.downcast_ref::<LinkError>()?.missing()
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}
+
+fn errno_of(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let of_io = || Errno::from_io_error(error.downcast_ref::<io::Error>()?);
+    let of_link = || error.downcast_ref::<LinkError>()?.errno();
+    let of_nat = || error.downcast_ref::<NatError>()?.errno();
+    error.downcast_ref().copied().or_else(of_io).or_else(of_link).or_else(of_nat)
+}
+
+/// An error and its sources.
+fn chained<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
 }
 
 const NEEDS_PRIVILEGE: &str = "run nsntrace as root, or with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW";
+const TOO_MANY_NAMESPACES: &str =
+    "`sysctl user.max_net_namespaces` says how many there may be; each trace needs one";
 
 #[cfg(test)]
 mod tests {
@@ -93,15 +132,38 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot do {0}")]
-    struct Step(&'static str, #[source] std::io::Error);
+    struct Task(&'static str, #[source] io::Error);
+
+    #[track_caller]
+    fn check(error: impl Error + 'static, message: &str, hint: Option<&str>) {
+        let failure = Failure::from(error);
+        assert_eq!((failure.message.as_str(), failure.hint.as_deref()), (message, hint));
+        assert_eq!(failure.status, 125);
+    }
 
     #[test]
     fn sources_are_joined_and_want_of_privilege_is_hinted_at() {
-        let failure = Failure::from(Step("it", std::io::Error::from_raw_os_error(1)));
-        assert_eq!(failure.message, "cannot do it: Operation not permitted (os error 1)");
-        assert_eq!(failure.hint.as_deref(), Some(NEEDS_PRIVILEGE));
-        assert_eq!(failure.status, 125);
-        let failure = Failure::from(Step("it", std::io::Error::from_raw_os_error(2)));
-        assert_eq!(failure.hint, None);
+        let refused = Task("it", Errno::PERM.into());
+        check(refused, "cannot do it: Operation not permitted (os error 1)", Some(NEEDS_PRIVILEGE));
+        let absent = Task("it", Errno::NOENT.into());
+        check(absent, "cannot do it: No such file or directory (os error 2)", None);
+    }
+
+    #[test]
+    fn a_full_house_of_namespaces_is_hinted_at() {
+        let full = "cannot make a network namespace: No space left on device (os error 28)";
+        check(NetnsError::Unshare(Errno::NOSPC.into()), full, Some(TOO_MANY_NAMESPACES));
+        let disk = Task("it", Errno::NOSPC.into());
+        check(disk, "cannot do it: No space left on device (os error 28)", None);
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let no_netns = NetnsError::Unshare(Errno::INVAL.into());
+        assert_eq!(hint(&no_netns).as_deref(), Some("this kernel lacks CONFIG_NET_NS"));
+        let no_packet = CaptureError::Open(Errno::AFNOSUPPORT.into());
+        assert_eq!(hint(&no_packet).as_deref(), Some("this kernel lacks CONFIG_PACKET (module af_packet)"));
+        let full = CaptureError::Open(Errno::MFILE.into());
+        assert_eq!(hint(&full), None);
     }
 }
