@@ -13,7 +13,7 @@ use rustix::time::Timespec;
 
 use super::network::Network;
 use super::recorder::Recorder;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::protocol::{Channel, Order, Outcome, Report};
 
 /// A trace that is running.
@@ -148,7 +148,15 @@ impl<'a> Service<'a> {
     }
 
     fn is_closing(&mut self, waited: Duration, linger: Duration) -> bool {
-        let Ok(tcp) = self.sockdiag.closing_tcp() else { return false };
+        let tcp = match self.sockdiag.closing_tcp() {
+            Ok(tcp) => tcp,
+            Err(error) => {
+                // Said once: nobody asks again.
+                let note = format!("connections that still close are not waited for: {}", chain(&error));
+                self.channel.report(&Report::Note(note));
+                return false;
+            }
+        };
         // Those that only listen have said all they had to say; their peer may never answer.
         (tcp.talking > 0 && waited < linger) || (tcp.listening > 0 && waited < linger.min(LINGER_LISTENING))
     }
