@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::process::{self, Result};
 use crate::workspace::{PRODUCT, Workspace};
-use crate::{dist, fuzz, tidy, tools};
+use crate::{dist, fuzz, tidy, tools, vm};
 
 /// Runs every check and every test, whatever fails before, and closes with `N passed, N failed`.
 ///
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     test_debug(&workspace, &mut tally);
     test_oracles(&workspace, &mut tally);
     test_static(&workspace, &mut tally);
+    tally.step("vm", || vm::run(&[]));
     tally.step("fuzz", || fuzz::run(fuzz::DEFAULT_SECONDS));
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -29,6 +29,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("ps", "procps"),
     ("python3", "python3"),
     ("qemu-aarch64-static", "qemu-user-static"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
