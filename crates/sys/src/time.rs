@@ -10,7 +10,11 @@ use std::mem::MaybeUninit;
 ///
 /// `None` when the result is empty or longer than 4096 bytes, or the year does not fit.
 pub fn format_local_time(template: &CStr, seconds: i64) -> Option<Vec<u8>> {
-    let seconds = libc::time_t::try_from(seconds).ok()?;
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the type has 32 bits on some machines, and its name is deprecated"
+    )]
+    let seconds = seconds.try_into().ok()?;
     let mut local = MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both pointers are to memory of the right type; localtime_r writes all of `local` unless it returns null.
     let done = unsafe { libc::localtime_r(&raw const seconds, local.as_mut_ptr()) };
