@@ -124,6 +124,7 @@ impl Capture {
         self.measure_gap()?;
         let index = self.next;
         let Some(loan) = self.ring.retired(index) else { return Ok(None) };
+        self.next = (index + 1) % self.gaps.len();
         // Asked after the block was seen to be ready: all its frames were counted before that.
         let left = left(&self.counter, self.handed);
         if left == 0 {
@@ -131,7 +132,6 @@ impl Capture {
         }
         let count = Frames::new(loan.bytes()).remaining().min(left);
         self.handed += count;
-        self.next = (index + 1) % self.gaps.len();
         let dropped_before = mem::take(&mut self.gaps[index]);
         Ok(Some(Block { bytes: Bytes::Loan(loan), count, dropped_before }))
     }
