@@ -1,7 +1,7 @@
 //! What figures depend on and a table does not show: kernel, processor, versions; and on which processor things run.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -41,15 +41,45 @@ pub(super) fn first_line(command: &mut Command) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown").to_owned()
 }
 
-/// Sees to it that the next file of `bytes` finds memory that the machine has. A hypervisor that takes free memory back
-/// (free page reporting, mm/page_reporting.c) lets whoever gets it first pay for it, up to five times what a write
-/// costs else: 0.56 against 3 GB/s have been seen. So this pays, by a file that is deleted before it is on disk.
-pub(super) fn warm_memory(folder: &Path, bytes: u64) -> Result {
-    let path = folder.join("warm");
-    let copied = File::create(&path).and_then(|mut file| io::copy(&mut io::repeat(1).take(bytes), &mut file));
-    let removed = fs::remove_file(&path);
-    copied?;
-    Ok(removed?)
+/// Memory that is given back to the kernel bit by bit, to whoever needs some meanwhile.
+///
+/// A hypervisor may take back memory that is free for two seconds (free page reporting, mm/page_reporting.c), and lets
+/// whoever gets it next pay for it: a write to a file then takes up to five times as long, by chance. What was in use
+/// until a moment ago costs nobody anything.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    file: File,
+    bytes: u64,
+}
+
+impl Reserve {
+    /// Takes `bytes` of memory. `folder` is on a tmpfs, where nothing goes to a disk.
+    ///
+    /// # Errors
+    /// There is not as much.
+    pub(super) fn new(folder: &Path, bytes: u64) -> Result<Self> {
+        let path = folder.join("reserve");
+        let mut file = File::create_new(&path)?;
+        // It lives as long as it is open.
+        fs::remove_file(&path)?;
+        let zeros = vec![0; 1 << 20];
+        for offset in (0..bytes).step_by(zeros.len()) {
+            let len = usize::try_from(bytes - offset).unwrap_or(usize::MAX).min(zeros.len());
+            file.write_all(&zeros[..len])?;
+        }
+        Ok(Self { file, bytes })
+    }
+
+    /// Keeps what whoever has done `done` of the work can still need; a part from 0 to 1.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2).
+    pub(super) fn keep_for_rest(&self, done: f64) -> Result {
+        #[expect(clippy::cast_precision_loss, reason = "a size, which need not be exact")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is below `bytes`")]
+        let rest = (self.bytes as f64 * (1.0 - done.clamp(0.0, 1.0))) as u64;
+        Ok(self.file.set_len(rest)?)
+    }
 }
 
 /// Two processors: one for whoever sends, one for whoever records.
@@ -105,6 +135,17 @@ mod tests {
         assert_eq!(allowed(), before);
         assert!(processors.on(processors.sender, || Err::<(), _>("no".into())).is_err());
         assert_eq!(allowed(), before);
+    }
+
+    #[test]
+    fn a_reserve_shrinks_as_work_is_done() {
+        let reserve = Reserve::new(&std::env::temp_dir(), 3_000_000).unwrap();
+        let len = || reserve.file.metadata().unwrap().len();
+        assert_eq!(len(), 3_000_000);
+        for (done, rest) in [(0.5, 1_500_000), (0.75, 750_000), (1.5, 0)] {
+            reserve.keep_for_rest(done).unwrap();
+            assert_eq!(len(), rest);
+        }
     }
 
     #[test]

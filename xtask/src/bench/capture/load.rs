@@ -34,6 +34,13 @@ impl Load {
         self.count * (self.frame_len as u64 + 64)
     }
 
+    /// How much of it is sent after a while, as a part. All of what is not paced: it is over before memory grows cold.
+    pub(super) fn sent_after(self, elapsed: Duration) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+        let count = self.count as f64;
+        if self.pps == 0 { 1.0 } else { elapsed.as_secs_f64() * f64::from(self.pps) / count }
+    }
+
     /// A tenth, to see whether all works.
     pub(super) fn quick(self) -> Self {
         Self { count: self.count / 10, ..self }
@@ -85,3 +92,16 @@ fn link(interface: &str) -> Result<LinkAddr> {
 const HEADER: [u8; 14] = [0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 0x01, 0x88, 0xb5];
 
 const NS_PER_S: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paced_load_takes_its_time() {
+        let [small, .., unpaced] = LOADS;
+        assert!((small.sent_after(Duration::from_millis(1500)) - 0.5).abs() < 1e-9);
+        assert!((small.quick().sent_after(Duration::from_millis(150)) - 0.5).abs() < 1e-9);
+        assert!((unpaced.sent_after(Duration::ZERO) - 1.0).abs() < 1e-9);
+    }
+}

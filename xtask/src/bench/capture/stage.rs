@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::load::Load;
 use super::tools::{INSIDE, Tool};
-use crate::bench::machine::{self, Processors};
+use crate::bench::machine::{Processors, Reserve};
 use crate::bench::numbered::{self, Census};
 use crate::bench::{children, lab, words};
 use crate::process::{self, Result};
@@ -75,9 +75,9 @@ impl Stage {
 
     fn record(&self, tool: &Tool, load: Load, file: &Path, said: &Path) -> Result<Run> {
         let recording = Recording::start(tool, load.mtu, file, said, &self.processors)?;
-        machine::warm_memory(&self.folder, load.file_bytes())?;
+        let reserve = Reserve::new(Path::new(MEMORY), load.file_bytes())?;
         let cpu_before = recording.cpu()?;
-        let sending = self.send(load, &recording.link)?;
+        let sending = self.send(load, &recording.link, &reserve)?;
         sleep(AFTER_LOAD);
         let (peak_kib, front_peak_kib) = recording.peaks()?;
         let cpu = recording.stop()?.saturating_sub(cpu_before);
@@ -88,17 +88,25 @@ impl Stage {
         Ok(Run { cpu_before, cpu, peak_kib, front_peak_kib, sending, census })
     }
 
-    /// Has a load sent. The sender has been waited for when this returns.
-    fn send(&self, load: Load, link: &str) -> Result<Duration> {
+    /// Has a load sent, and hands out memory as fast as it is needed. The sender has been waited for when this returns.
+    fn send(&self, load: Load, link: &str, reserve: &Reserve) -> Result<Duration> {
         if load.count == 0 {
             sleep(IDLE);
             return Ok(IDLE);
         }
         let numbers = [load.frame_len.to_string(), load.count.to_string(), load.pps.to_string()];
         let before = received(link)?;
-        let ns = self.processors.on(self.processors.sender, || {
-            process::output(Command::new(&self.own).args(["bench", "capture", "load", link]).args(&numbers))
+        let mut sender = self.processors.on(self.processors.sender, || {
+            let mut command = Command::new(&self.own);
+            command.args(["bench", "capture", "load", link]).args(&numbers).stdout(Stdio::piped());
+            Ok(command.spawn()?)
         })?;
+        let start = Instant::now();
+        while sender.try_wait()?.is_none() {
+            reserve.keep_for_rest(load.sent_after(start.elapsed()))?;
+            sleep(RESERVE_STEP);
+        }
+        let ns = String::from_utf8(sender.wait_with_output()?.stdout)?;
         let arrived = received(link)? - before;
         if arrived < load.count {
             return Err(format!("of {} frames {} left {link}", load.count, arrived).into());
@@ -257,3 +265,7 @@ const IDLE: Duration = Duration::from_secs(3);
 /// As long as a tool may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(2);
+/// How often memory is handed out while a load is sent: never more than some MiB are free and unused.
+const RESERVE_STEP: Duration = Duration::from_millis(20);
+/// A tmpfs: the lab mounts it.
+const MEMORY: &str = "/run";
