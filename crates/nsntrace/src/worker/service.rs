@@ -27,6 +27,8 @@ pub(crate) struct Service<'a> {
     recorder: Recorder,
     /// What became of the packets, once the recorder has said so.
     outcome: Option<Outcome>,
+    /// The links of the namespace are down: no packet comes or goes any more.
+    is_down: bool,
     state: State,
 }
 
@@ -54,8 +56,8 @@ impl<'a> Service<'a> {
         recorder: Recorder,
     ) -> Result<Self, Failure> {
         let relay = Relay::new(listeners)?;
-        let (outcome, state) = (None, State::Running);
-        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, state })
+        let (outcome, is_down, state) = (None, false, State::Running);
+        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, is_down, state })
     }
 
     /// Serves until the program has ended or front is gone; then completes the file and cleans up. Connections that still close are
@@ -80,7 +82,8 @@ impl<'a> Service<'a> {
         // The end-of-file of a front that is gone would be ready for ever.
         let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
         let relay = Some(self.relay.as_fd());
-        let monitor = Some(self.network.monitor().as_fd());
+        // Taking down the link announces itself, too: nobody needs to follow that while front waits.
+        let monitor = (!self.is_down).then(|| self.network.monitor().as_fd());
         let done = self.outcome.is_none().then(|| self.recorder.done());
         let [order, relay, monitor, done] = readable([channel, relay, monitor, done], timeout.as_ref());
         if order {
@@ -164,6 +167,7 @@ impl<'a> Service<'a> {
     /// Takes the links of the namespace down, and ends the capture between the two. For the second the kernel waits for every receiver
     /// at work, so that what was counted is in the ring.
     fn end_recording(&mut self) {
+        self.is_down = true;
         let (mut first, mut second) = (LinkPlan::new(), LinkPlan::new());
         first.set_down(self.network.peer_ifindex());
         // Up before: for a link that the program has taken down itself nobody would wait.
