@@ -1,4 +1,4 @@
-//! Servers in the internet of the [`lab`](super::lab).
+//! Servers in the internet of the `lab`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
