@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
+use std::ops::DerefMut;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -36,25 +37,8 @@ pub trait Output {
     }
 }
 
-impl<O: Output + ?Sized> Output for &mut O {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        (**self).write(slices)
-    }
-
-    fn take_back(&mut self, bytes: u64) -> io::Result<()> {
-        (**self).take_back(bytes)
-    }
-
-    fn kept(&self, taken: u64) -> u64 {
-        (**self).kept(taken)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        (**self).finish()
-    }
-}
-
-impl<O: Output + ?Sized> Output for Box<O> {
+/// Behind a pointer, `&mut O` or `Box<O>`, an output is one too.
+impl<P: DerefMut<Target: Output>> Output for P {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         (**self).write(slices)
     }
