@@ -209,7 +209,7 @@ mod tests {
 ";
     const PROGRAM: &str = "\
 100.005500 setns(5, CLONE_NEWNET) = 0 <0.000036>
-100.020100 execve(\"/root/true\", [\"true\"], 0x7ff) = -1 ENOENT (No such file or directory) <0.000020>
+100.020100 execve(\"/nowhere/true\", [\"true\"], 0x7ff) = -1 ENOENT (No such file or directory) <0.000020>
 100.020500 execve(\"/bin/true\", [\"true\"], 0x7ff) = 0 <0.000500>
 100.022000 +++ exited with 0 +++
 ";
