@@ -38,9 +38,9 @@ impl Recorder {
         };
         let (stop, done) = (event()?, event()?);
         let capture = ring.start(uplink.get(), &plan.filter)?;
-        // Last of all that can fail: it empties a file that was there before.
-        let recording = Recording::begin(plan)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
+        // As late as can be: it empties a file that was there before.
+        let recording = Recording::begin(plan)?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {
