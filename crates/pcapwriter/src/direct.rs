@@ -2,37 +2,43 @@
 //!
 //! # Theory of operation
 //! With `O_DIRECT` the kernel moves pages of ours to the disk instead of copying them into its cache first, which is what writing costs most. In return
-//! memory, offset and length must be multiples of the device's blocks. So records are collected in one aligned buffer of 1 MiB,
-//! which is written when it is full; the rest at the end goes the usual way. A file system that cannot do it, or changes its
-//! mind, gets the usual way from then on.
+//! memory, offset and length must be multiples of the device's blocks. So records are collected in one aligned buffer of 512 KiB,
+//! which is written when it is full. What is left when packets become few, or at the end, goes the usual way; the next piece then is as
+//! much shorter as it takes to be aligned again. A file system that cannot do it, or changes its mind, gets the usual way from then on.
 //!
 //! # Kernel interface
-//! fcntl(2) `F_SETFL` with `O_DIRECT`; write(2).
+//! fcntl(2) `F_SETFL` with `O_DIRECT`; write(2), writev(2), ftruncate(2).
 //!
 //! # References
 //! open(2), NOTES on `O_DIRECT`.
 
+mod pace;
+mod stage;
+
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSlice, Seek as _, Write as _};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
+use std::time::Instant;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use self::pace::Pace;
+pub use self::pace::PastCache;
+use self::stage::{Stage, is_aligned};
 use crate::output::Output;
 
-/// A regular file that is written past the page cache, in pieces of 1 MiB.
+/// A regular file that is written past the page cache, in pieces of 512 KiB, when that is the better way.
 ///
 /// Dropped without [`finish`](Output::finish), it writes what it has taken, and nobody learns of a failure.
 #[derive(Debug)]
 pub struct DirectFile {
     file: File,
-    /// Longer than the buffer, so that an aligned part of it can be the buffer.
-    memory: Vec<u8>,
-    /// Where the buffer begins in `memory`.
-    start: usize,
-    /// Bytes in the buffer.
-    filled: usize,
+    /// The file system has not refused.
+    can_direct: bool,
+    /// The flag of the open file.
     is_direct: bool,
+    pace: Pace,
+    stage: Stage,
     /// Bytes in the file.
     written: u64,
     /// Where the records that came together end, of those that are not all in the file.
@@ -47,20 +53,18 @@ impl DirectFile {
     ///
     /// # Errors
     /// The file, untouched, where this is not possible: it is a pipe, or has bytes already, or its file system knows no `O_DIRECT`.
-    pub fn new(mut file: File) -> Result<Self, File> {
+    pub fn new(mut file: File, when: PastCache) -> Result<Self, File> {
         let is_fit = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
             && file.stream_position().is_ok_and(|position| position == 0);
         if !is_fit || set_direct(&file, true).is_err() {
             return Err(file);
         }
-        let memory = vec![0; BUFFER_LEN + ALIGNMENT];
-        let start = memory.as_ptr().align_offset(ALIGNMENT);
         Ok(Self {
             file,
-            memory,
-            start,
-            filled: 0,
+            can_direct: true,
             is_direct: true,
+            pace: Pace::new(when, Instant::now()),
+            stage: Stage::new(),
             written: 0,
             ends: VecDeque::new(),
             kept: 0,
@@ -68,62 +72,86 @@ impl DirectFile {
         })
     }
 
-    fn buffer(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + BUFFER_LEN]
+    /// Collects records, and writes whatever makes a piece.
+    fn collect(&mut self, slices: &[IoSlice<'_>], len: usize) -> io::Result<usize> {
+        self.ends.push_back(self.written + (self.stage.bytes().len() + len) as u64);
+        for slice in slices {
+            let mut rest = &**slice;
+            while !rest.is_empty() {
+                if self.stage.is_empty() {
+                    self.stage.begin(self.written);
+                }
+                rest = self.stage.fill(rest);
+                if self.stage.is_full() {
+                    self.write_piece()?;
+                }
+            }
+        }
+        Ok(len)
     }
 
-    /// Puts bytes into the buffer, which is written whenever it is full.
-    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let filled = self.filled;
-            let room = &mut self.buffer()[filled..];
-            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
-            room[..now.len()].copy_from_slice(now);
-            self.filled += now.len();
-            bytes = later;
-            if self.filled == BUFFER_LEN {
-                self.flush()?;
-            }
+    /// Writes what was collected, past the cache if it can be.
+    fn write_piece(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let is_direct = self.can_direct && is_aligned(self.written, self.stage.bytes().len());
+        self.set_direct(is_direct)?;
+        self.write_collected()?;
+        if is_direct {
+            self.pace.wrote(start, Instant::now());
         }
         Ok(())
     }
 
-    /// Writes what is in the buffer.
-    fn flush(&mut self) -> io::Result<()> {
-        let mut from = self.start;
-        let end = self.start + self.filled;
-        while from < end {
-            match self.file.write(&self.memory[from..end]) {
+    fn write_collected(&mut self) -> io::Result<()> {
+        let mut from = 0;
+        while from < self.stage.bytes().len() {
+            match self.file.write(&self.stage.bytes()[from..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     from += count;
                     self.written += count as u64;
+                    self.keep_whole_records();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput && self.is_direct => {
-                    self.leave_direct()?;
+                    self.can_direct = false;
+                    self.set_direct(false)?;
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.filled = 0;
-        while let Some(end) = self.ends.pop_front_if(|end| *end <= self.written) {
-            self.kept = end;
-        }
+        self.stage.begin(self.written);
         Ok(())
     }
 
-    fn leave_direct(&mut self) -> io::Result<()> {
-        self.is_direct = false;
-        Ok(set_direct(&self.file, false)?)
+    fn keep_whole_records(&mut self) {
+        while let Some(end) = self.ends.pop_front_if(|end| *end <= self.written) {
+            self.kept = end;
+        }
+    }
+
+    /// The usual way, behind all that was collected.
+    fn write_through_cache(&mut self, slices: &[IoSlice<'_>], len: usize) -> io::Result<usize> {
+        self.flush()?;
+        let count = self.file.write_vectored(slices)?;
+        self.written += count as u64;
+        if count == len {
+            self.kept = self.written;
+        }
+        Ok(count)
+    }
+
+    fn set_direct(&mut self, on: bool) -> io::Result<()> {
+        if self.is_direct != on {
+            set_direct(&self.file, on)?;
+            self.is_direct = on;
+        }
+        Ok(())
     }
 
     /// Leaves whole records only. Gives the failure back, with the second one if there is one.
     fn cut(&mut self, failure: io::Error) -> io::Error {
         self.has_failed = true;
-        while let Some(end) = self.ends.pop_front_if(|end| *end <= self.written) {
-            self.kept = end;
-        }
         match self.file.set_len(self.kept) {
             Ok(()) => failure,
             Err(cut) => {
@@ -135,32 +163,44 @@ impl DirectFile {
 }
 
 impl Output for DirectFile {
-    /// Takes all of `slices`, whole records, or nothing.
+    /// Past the cache, it takes all of `slices`, whole records, or nothing.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let len: usize = slices.iter().map(|slice| slice.len()).sum();
-        self.ends.push_back(self.written + (self.filled + len) as u64);
-        match slices.iter().try_for_each(|slice| self.put(slice)) {
-            Ok(()) => Ok(len),
-            Err(failure) => Err(self.cut(failure)),
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        if self.pace.come(len, Instant::now()) && self.can_direct {
+            self.collect(slices, len).map_err(|failure| self.cut(failure))
+        } else {
+            self.write_through_cache(slices, len)
         }
     }
 
-    /// Never needed: nothing is taken in part.
-    fn take_back(&mut self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    /// Of what went through the cache: nothing else is taken in part.
+    fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+        let len = self.written.checked_sub(bytes).ok_or(io::ErrorKind::InvalidInput)?;
+        self.file.set_len(len)?;
+        self.file.seek(SeekFrom::Start(len))?;
+        (self.written, self.kept) = (len, len);
+        Ok(())
     }
 
     fn kept(&self, taken: u64) -> u64 {
-        self.kept.min(taken)
+        if self.holds_back() || self.has_failed { self.kept.min(taken) } else { taken }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn holds_back(&self) -> bool {
+        !self.stage.is_empty() && !self.has_failed
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         if self.has_failed {
             // `write` has said so.
             return Ok(());
         }
-        let written = if self.is_direct { self.leave_direct() } else { Ok(()) };
-        written.and_then(|()| self.flush()).map_err(|failure| self.cut(failure))
+        let switched = self.set_direct(false);
+        switched.and_then(|()| self.write_collected()).map_err(|failure| self.cut(failure))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
     }
 }
 
@@ -175,8 +215,3 @@ fn set_direct(file: &File, on: bool) -> rustix::io::Result<()> {
     flags.set(OFlags::DIRECT, on);
     fcntl_setfl(file, flags)
 }
-
-/// Large enough that the disk is kept busy by one write at a time.
-const BUFFER_LEN: usize = 1 << 20;
-/// The size of a page, which is a multiple of the blocks of every device that has them.
-const ALIGNMENT: usize = 4096;

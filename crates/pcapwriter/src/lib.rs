@@ -62,7 +62,7 @@ mod output;
 mod record;
 mod writer;
 
-pub use direct::DirectFile;
+pub use direct::{DirectFile, PastCache};
 pub use error::WriterError;
 pub use format::{Compression, Format, Interface, MAX_SNAPLEN, Section, Statistics};
 pub use gzip::Gzip;

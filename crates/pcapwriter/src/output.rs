@@ -28,6 +28,19 @@ pub trait Output {
         taken
     }
 
+    /// Whether something that was taken waits for more, and a reader does not see it yet.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Lets a reader see all that was taken, as nothing more is coming for a while.
+    ///
+    /// # Errors
+    /// Not everything can be written: [`kept`](Self::kept) says how much.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ends the output: waits until what was taken is kept, or will never be.
     ///
     /// # Errors
@@ -49,6 +62,14 @@ impl<P: DerefMut<Target: Output>> Output for P {
 
     fn kept(&self, taken: u64) -> u64 {
         (**self).kept(taken)
+    }
+
+    fn holds_back(&self) -> bool {
+        (**self).holds_back()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -7,6 +7,8 @@
 //! packets are there in full, and how many bytes of the next one have to be taken back. From then on it writes nothing
 //! and counts what is lost.
 
+use std::io;
+
 use crate::arena::{Arena, Drained, Records};
 use crate::error::WriterError;
 use crate::format::{Format, Section, Statistics};
@@ -80,6 +82,17 @@ impl<O: Output> Writer<O> {
     /// How long the output is, in bytes, before compression.
     pub fn position(&self) -> u64 {
         self.state.ledger.taken()
+    }
+
+    /// Whether packets that were written wait in the output for more to come: see [`flush`](Self::flush).
+    pub fn holds_back(&self) -> bool {
+        self.state.output.holds_back()
+    }
+
+    /// Lets a reader of the output see all packets so far. To be called when none have come for a while.
+    pub fn flush(&mut self) {
+        let result = self.state.output.flush();
+        self.state.note(result);
     }
 
     /// Ends the capture: in pcapng, one statistics block for each interface is written; then the output is ended.
@@ -165,11 +178,17 @@ impl<O: Output> State<O> {
         });
     }
 
-    /// Ends the output, and takes from the count what it has lost since it took it.
-    fn end(&mut self) {
-        if let Err(source) = self.output.finish() {
+    /// Remembers a failure, if it is the first.
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(source) = result {
             self.summary.error.get_or_insert(WriterError::Output { source });
         }
+    }
+
+    /// Ends the output, and takes from the count what it has lost since it took it.
+    fn end(&mut self) {
+        let result = self.output.finish();
+        self.note(result);
         let unkept = self.ledger.unkept(self.output.kept(self.ledger.taken()));
         self.summary.written -= unkept;
         self.summary.lost += unkept;

@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::files::{LIMITED, fresh_directory, run_limited};
 use crate::support::{FORMATS, SECTION, STATISTICS, capture, packets, read, write};
-use nsntrace_pcapwriter::{DirectFile, Format, Output, Summary, Writer, WriterError};
+use nsntrace_pcapwriter::{DirectFile, Format, Output, PastCache, Summary, Writer, WriterError};
 
 #[test]
 fn a_file_is_the_same_bytes() {
@@ -15,8 +17,8 @@ fn a_file_is_the_same_bytes() {
         for format in FORMATS {
             let packets = packets(seed, count, max_len);
             let path = directory.join(format!("{seed}-{format:?}"));
-            let output =
-                DirectFile::new(File::create(&path).unwrap()).expect("the target folder is on a disk");
+            let output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always)
+                .expect("the target folder is on a disk");
             let mut writer = Writer::new(output, format, &SECTION).unwrap();
             write(&mut writer, &packets, 40);
             let summary = writer.finish(&STATISTICS);
@@ -26,14 +28,44 @@ fn a_file_is_the_same_bytes() {
     }
 }
 
+/// Few packets, then many, silence, many again, and few: every change between the two ways.
+#[test]
+fn a_file_of_changing_pace_is_the_same_bytes() {
+    let path = fresh_directory("direct-pace").join("capture");
+    let packets = packets(6, 6000, 3000);
+    let file = File::create(&path).unwrap();
+    let output = DirectFile::new(file, PastCache::WhenFast).expect("the target folder is on a disk");
+    let mut writer = Writer::new(output, Format::Pcap, &SECTION).unwrap();
+    let (slow, fast) = packets.split_at(500);
+    let (mut was_held_back, mut written) = (0, 0);
+    for part in [slow, fast, slow, fast, slow] {
+        for some in part.chunks(100) {
+            // 1.5 MB a second, and at most 50.
+            sleep(Duration::from_millis(if part.len() == slow.len() { 100 } else { 3 }));
+            write(&mut writer, some, 40);
+            was_held_back += u32::from(writer.holds_back());
+        }
+        written += part.len();
+        writer.flush();
+        assert!(!writer.holds_back() && writer.so_far().written == written as u64);
+        assert_eq!(fs::metadata(&path).unwrap().len(), writer.position());
+    }
+    assert!(was_held_back > 20, "only {was_held_back} times");
+    assert!(writer.finish(&STATISTICS).error.is_none());
+    let all: Vec<_> = [slow, fast, slow, fast, slow].concat();
+    assert!(fs::read(&path).unwrap() == capture(Format::Pcap, &all).0);
+}
+
 #[test]
 fn what_is_no_empty_file_is_given_back() {
     let path = fresh_directory("direct-refused").join("capture");
     fs::write(&path, "older").unwrap();
-    assert!(DirectFile::new(File::options().append(true).open(&path).unwrap()).is_err());
+    assert!(DirectFile::new(File::options().append(true).open(&path).unwrap(), PastCache::Always).is_err());
     let (_reader, pipe) = io::pipe().unwrap();
-    assert!(DirectFile::new(File::from(std::os::fd::OwnedFd::from(pipe))).is_err());
-    assert!(DirectFile::new(File::options().write(true).open("/dev/null").unwrap()).is_err());
+    assert!(DirectFile::new(File::from(std::os::fd::OwnedFd::from(pipe)), PastCache::Always).is_err());
+    assert!(
+        DirectFile::new(File::options().write(true).open("/dev/null").unwrap(), PastCache::Always).is_err()
+    );
     assert_eq!(fs::read(&path).unwrap(), b"older");
 }
 
@@ -41,8 +73,12 @@ fn what_is_no_empty_file_is_given_back() {
 fn a_writer_that_is_dropped_leaves_what_it_took() {
     let path = fresh_directory("direct-dropped").join("capture");
     let packets = packets(5, 700, 3000);
-    let mut writer =
-        Writer::new(DirectFile::new(File::create(&path).unwrap()).unwrap(), Format::Pcap, &SECTION).unwrap();
+    let mut writer = Writer::new(
+        DirectFile::new(File::create(&path).unwrap(), PastCache::Always).unwrap(),
+        Format::Pcap,
+        &SECTION,
+    )
+    .unwrap();
     write(&mut writer, &packets, 40);
     drop(writer);
     assert_eq!(read(Format::Pcap, &fs::read(&path).unwrap()).unwrap().len(), 700);
@@ -65,23 +101,25 @@ fn a_file_size_limit_leaves_a_whole_file() {
 
 /// Runs `test` again behind a limit on what it can write, where it finds that `kind` of error.
 fn within(test: &str, limit: &str, folder: &str, kind: io::ErrorKind) {
-    match std::env::var_os(LIMITED) {
-        None => run_limited(test, limit),
-        Some(directory) => {
-            for format in FORMATS {
-                fill(&Path::new(&directory).join(folder), format, kind);
-            }
+    let Some(directory) = std::env::var_os(LIMITED) else { return run_limited(test, limit) };
+    for format in FORMATS {
+        for when in [PastCache::Always, PastCache::WhenFast] {
+            fill(&Path::new(&directory).join(folder), format, when, kind);
         }
     }
 }
 
 #[expect(clippy::print_stdout, reason = "tells the test outside that this was run")]
-fn fill(directory: &Path, format: Format, kind: io::ErrorKind) {
+fn fill(directory: &Path, format: Format, when: PastCache, kind: io::ErrorKind) {
     let path = directory.join("capture");
     let packets = packets(13, 8000, 1500);
-    let output = DirectFile::new(File::create(&path).unwrap()).expect("on a disk");
+    let output = DirectFile::new(File::create(&path).unwrap(), when).expect("on a disk");
     let mut writer = Writer::new(output, format, &SECTION).unwrap();
-    write(&mut writer, &packets, 40);
+    for some in packets.chunks(50) {
+        // Slow enough that the beginning goes through the cache, fast enough for the rest to pass it.
+        sleep(Duration::from_millis(3));
+        write(&mut writer, some, 40);
+    }
     let summary: Summary = writer.finish(&STATISTICS);
     let Some(WriterError::Output { source }) = &summary.error else { panic!("{summary:?}") };
     assert_eq!(source.kind(), kind);
@@ -89,13 +127,13 @@ fn fill(directory: &Path, format: Format, kind: io::ErrorKind) {
     assert_eq!(read_back.len() as u64, summary.written);
     assert!(summary.written > 500 && summary.written + summary.lost == 8000, "{summary:?}");
     fs::remove_file(&path).unwrap();
-    println!("{format:?} is full");
+    println!("{format:?} is full, {when:?}");
 }
 
 #[test]
 fn what_is_taken_is_kept_when_it_is_written() {
     let path = fresh_directory("direct-kept").join("capture");
-    let mut output = DirectFile::new(File::create(&path).unwrap()).unwrap();
+    let mut output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always).unwrap();
     assert_eq!(output.write(&[io::IoSlice::new(b"record")]).unwrap(), 6);
     assert_eq!((output.kept(6), fs::read(&path).unwrap().len()), (0, 0));
     output.finish().unwrap();

@@ -1,0 +1,88 @@
+//! Memory as O_DIRECT wants it: bytes that wait until a whole piece can be written.
+
+/// A buffer whose first byte is aligned.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// Longer than the buffer, so that an aligned part of it can be the buffer. Untouched, it is no memory yet.
+    memory: Vec<u8>,
+    /// Where the buffer begins in `memory`.
+    start: usize,
+    filled: usize,
+    capacity: usize,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let memory = vec![0; PIECE_LEN + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        Self { memory, start, filled: 0, capacity: PIECE_LEN }
+    }
+
+    /// Begins a piece that goes to `offset` of the file: so long that the next one is aligned there.
+    pub(super) fn begin(&mut self, offset: u64) {
+        self.filled = 0;
+        self.capacity = PIECE_LEN - misalignment(offset);
+    }
+
+    /// Takes what there is room for, and gives back the rest.
+    pub(super) fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let end = self.start + self.filled;
+        let (now, later) = bytes.split_at(bytes.len().min(self.capacity - self.filled));
+        self.memory[end..end + now.len()].copy_from_slice(now);
+        self.filled += now.len();
+        later
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.filled]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.filled == self.capacity
+    }
+}
+
+/// Whether O_DIRECT takes bytes of this length at this offset.
+pub(super) fn is_aligned(offset: u64, len: usize) -> bool {
+    misalignment(offset) == 0 && len.is_multiple_of(ALIGNMENT)
+}
+
+/// How far `offset` is behind where O_DIRECT could write.
+fn misalignment(offset: u64) -> usize {
+    usize::try_from(offset % ALIGNMENT as u64).unwrap_or_default()
+}
+
+/// Large enough that one write(2) at a time keeps the disk busy, small enough for the second-level cache.
+pub(super) const PIECE_LEN: usize = 512 << 10;
+/// The size of a page, which is a multiple of the blocks of every device that has them.
+const ALIGNMENT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_where_the_next_is_aligned() {
+        let mut stage = Stage::new();
+        for (offset, room) in
+            [(0, PIECE_LEN), (4096, PIECE_LEN), (24, PIECE_LEN - 24), (12_287, PIECE_LEN - 4095)]
+        {
+            stage.begin(offset);
+            assert_eq!(stage.fill(&vec![1; PIECE_LEN + 5]).len(), PIECE_LEN + 5 - room);
+            assert!(stage.is_full() && is_aligned(offset + room as u64, 0), "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn a_piece_is_what_was_put_into_it_at_an_aligned_address() {
+        let mut stage = Stage::new();
+        stage.begin(0);
+        assert!(stage.is_empty() && stage.fill(b"one").is_empty() && stage.fill(b"two").is_empty());
+        assert_eq!(stage.bytes(), b"onetwo");
+        assert!(stage.bytes().as_ptr().addr().is_multiple_of(ALIGNMENT) && !stage.is_full());
+    }
+}
