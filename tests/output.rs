@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nsntrace_testkit::{CaptureFile, Lab, Plan, Process, Report, nsntrace};
+use nsntrace_testkit::{CaptureFile, Lab, Plan, Process, Report, nsntrace, until};
 
 /// Runs a bash script on the host in the test's directory, `$NT` being nsntrace.
 fn bash(lab: &Lab, script: &str) -> Process {
@@ -44,10 +44,38 @@ fn dash_is_written_as_packets_come() {
                   | timeout 4 tcpdump -nn -l -c2 -r - 2>/dev/null";
     let start = Instant::now();
     let process = bash(&lab, script);
-    nsntrace_testkit::until("a reader sees the ping before the program ends", Duration::from_secs(4), || {
+    until("a reader sees the ping before the program ends", Duration::from_secs(4), || {
         String::from_utf8_lossy(&process.stdout()).contains("ICMP echo reply").then_some(())
     });
     assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+/// What comes fast is collected before it is written; when nothing more comes it is in the file, though the program goes on.
+#[test]
+fn what_came_fast_is_in_the_file_when_silence_comes() {
+    let lab = Lab::new(&Plan::default());
+    let script = "import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 9)); end = time.time() + 0.6; n = 0
+while time.time() < end:
+    for _ in range(20): s.send(bytes(1400)); n += 1
+    time.sleep(0.001)
+print(n, flush=True); time.sleep(30)";
+    let python = ["/usr/bin/python3", "-I", "-S", "-c", script];
+    let arguments = [["-f", "udp", "-o", "fast.pcap"].as_slice(), &python].concat();
+    let process = lab.start(&arguments);
+    let sent: usize = until("all is sent", Duration::from_secs(10), || {
+        String::from_utf8_lossy(&process.stdout()).trim().parse().ok()
+    });
+    assert!(sent > 3000, "{sent} datagrams are not fast");
+    let path = lab.dir.join("fast.pcap");
+    until("all is in the file", Duration::from_secs(5), || {
+        let length = std::fs::metadata(&path).expect("it was made").len();
+        // Head, then head, Ethernet, IPv4 and UDP for each.
+        (length == 24 + sent as u64 * (16 + 14 + 20 + 8 + 1400)).then_some(())
+    });
+    assert_eq!(CaptureFile::new(&path).tcpdump(&[], "udp port 9").len(), sent);
+    process.signal(15);
+    process.wait();
 }
 
 #[test]
@@ -167,7 +195,7 @@ fn a_slow_pipe_does_not_stop_the_program() {
     let mut child = lab.host.start(command);
     let done = lab.dir.join("done");
     // Nobody reads yet: a pipe holds 64 KiB, curl fetches 50 MB all the same.
-    nsntrace_testkit::until("the program is done", Duration::from_secs(10), || done.exists().then_some(()));
+    until("the program is done", Duration::from_secs(10), || done.exists().then_some(()));
     let mut capture = Vec::new();
     child.stdout.take().expect("a pipe").read_to_end(&mut capture).expect("a pipe");
     assert!(child.wait().expect("our child").success());
@@ -196,9 +224,7 @@ fn a_reader_that_never_reads_can_be_left_with_a_signal() {
     let pipe = child.stdout.take();
     assert!(child.try_wait().expect("our child").is_none_or(|status| status.success()));
     drop(pipe);
-    nsntrace_testkit::until("it ends once the pipe is closed", Duration::from_secs(5), || {
-        child.try_wait().expect("our child")
-    });
+    until("it ends once the pipe is closed", Duration::from_secs(5), || child.try_wait().expect("our child"));
 }
 
 #[test]

@@ -159,7 +159,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         long: "direct",
         group: Group::Files,
         effect: Effect::Switch(|options| options.direct = true),
-        help: "write past the page cache (O_DIRECT) where FILE can: for long traces at full rate",
+        help: "write past the page cache (O_DIRECT) always, not only at high rates",
     },
     Flag {
         short: Some('d'),

@@ -16,7 +16,7 @@ use nsntrace_capture::{Capture, CaptureError, Counter, IdleRing, Statistics};
 use nsntrace_link::IfIndex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::recording::{Recording, now_ns};
+use super::recording::Recording;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::Outcome;
@@ -106,13 +106,15 @@ fn run(
                 return Ok(None);
             }
         }
-        // A packet from before the end may be in a block that the kernel has yet to give out.
-        let time_left =
-            recording.end_ns().map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(now_ns())));
-        match wait(capture, stop, time_left.map(|left| left + 3 * capture.retire_timeout())) {
+        // A block that has packets, some perhaps from before the end, comes earlier than that.
+        let late = 3 * capture.retire_timeout();
+        let time_left = recording.time_left().map(|left| left + late);
+        let silence = recording.holds_back().then_some(late);
+        match wait(capture, stop, time_left.into_iter().chain(silence).min()) {
             Wake::Block => {}
             Wake::Stop => break,
-            Wake::Time => return Ok(None),
+            Wake::Time if recording.is_over_since(late) => return Ok(None),
+            Wake::Time => recording.flush(),
         }
     }
     let counted = capture.counter().end()?;

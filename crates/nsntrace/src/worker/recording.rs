@@ -10,13 +10,13 @@ mod bounds;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{
-    Compression, DirectFile, Direction, Gzip, Interface, Output, OutputFile, Packet, Section, Statistics,
-    Writer, WriterError,
+    Compression, DirectFile, Direction, Gzip, Interface, Output, OutputFile, Packet, PastCache, Section,
+    Statistics, Writer, WriterError,
 };
 
 use self::bounds::{Bounds, Next};
@@ -70,9 +70,16 @@ impl Recording {
         Ok(Self { head, files, bounds, open: Some(open), closed: Counts::default(), error: None })
     }
 
-    /// Where the recording ends at the latest, in nanoseconds since the epoch, if the user has set an end.
-    pub(crate) fn end_ns(&self) -> Option<u64> {
-        self.bounds.end_ns()
+    /// How long the recording lasts at most from now on, if the user has set an end.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.bounds.end_ns().map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(now_ns())))
+    }
+
+    /// Whether that end is `long` past.
+    pub(crate) fn is_over_since(&self, long: Duration) -> bool {
+        self.bounds
+            .end_ns()
+            .is_some_and(|end_ns| Duration::from_nanos(now_ns().saturating_sub(end_ns)) >= long)
     }
 
     /// Records a block. False when a limit is reached, after which nothing more is recorded.
@@ -89,6 +96,18 @@ impl Recording {
             next = self.fill(&frame, mem::take(&mut dropped), &mut frames);
         }
         !self.bounds.is_count_reached()
+    }
+
+    /// Whether packets that were recorded are not in the file yet, for as long as more come.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.writer.holds_back())
+    }
+
+    /// No more have come for a while.
+    pub(crate) fn flush(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.writer.flush();
+        }
     }
 
     /// Ends the recording. `counted` is what the kernel has counted; at a limit, when more has come than was to be recorded, what
@@ -202,7 +221,7 @@ struct Head {
     snaplen: u32,
     comment: Option<&'static str>,
     encoding: Encoding,
-    is_direct: bool,
+    past_cache: PastCache,
 }
 
 impl Head {
@@ -215,7 +234,7 @@ impl Head {
             snaplen: plan.options.snaplen,
             comment: (!plan.options.no_offload).then_some(COMMENT),
             encoding: plan.outfile.encoding,
-            is_direct: plan.options.direct,
+            past_cache: if plan.options.direct { PastCache::Always } else { PastCache::WhenFast },
         }
     }
 
@@ -240,10 +259,9 @@ impl Head {
         if self.encoding.compression == Compression::Gzip {
             return Ok(Box::new(Gzip::new(OutputFile::new(file)?)?));
         }
-        let direct = if self.is_direct { DirectFile::new(file) } else { Err(file) };
-        Ok(match direct {
+        Ok(match DirectFile::new(file, self.past_cache) {
             Ok(direct) => Box::new(direct),
-            // Not asked for; or a pipe, or on a file system that cannot.
+            // A pipe, or a file with somebody's bytes, or on a file system that cannot.
             Err(file) => Box::new(OutputFile::new(file)?),
         })
     }
@@ -270,7 +288,7 @@ fn is_broken_pipe(error: &WriterError) -> bool {
 }
 
 /// Nanoseconds since the epoch, by the clock that packets are stamped with.
-pub(crate) fn now_ns() -> u64 {
+fn now_ns() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
