@@ -163,6 +163,25 @@ fn a_full_disk_does_not_stop_the_program() {
     }
 }
 
+/// At the moment, not at the end: somebody may want to make room.
+#[test]
+fn a_disk_that_becomes_full_is_told_while_the_program_runs() {
+    let lab = Lab::new(&Plan::default());
+    let disk = lab.dir.join("disk");
+    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size=256k tmpfs {0}", disk.display()));
+    let path = disk.join("x.pcap");
+    let path = path.to_str().expect("a plain path");
+    let script = "curl -s -o /dev/null http://198.51.100.2/bytes/5000000; read word; echo $word";
+    let mut command = lab.nsntrace(&["-o", path, "sh", "-c", script]);
+    command.stdin(Stdio::piped());
+    let mut process = lab.host.spawn(command);
+    process.await_stderr("packets are lost from now on: cannot write the capture: No space left on device");
+    process.feed(b"still here\n");
+    let finished = process.wait().ended_with(125);
+    assert_eq!(finished.text(), "still here\n");
+    assert_eq!(finished.stderr.matches("from now on").count(), 1, "{}", finished.stderr);
+}
+
 #[test]
 fn a_disk_that_is_full_from_the_start_is_told_before_the_program_starts() {
     let lab = Lab::new(&Plan::default());

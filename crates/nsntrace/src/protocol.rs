@@ -61,6 +61,11 @@ impl Channel {
         Ok((Self(one), Self(other)))
     }
 
+    /// The same end once more, for another thread.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
     /// Says something to front. When nobody listens any more, there is nobody to tell.
     pub(crate) fn report(&self, report: &Report) {
         let _ = self.send(&report.encode());

@@ -143,7 +143,7 @@ fn set_up<'a>(
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;
-    let recorder = Recorder::start(ring?, network.peer_ifindex(), plan)?;
+    let recorder = Recorder::start(ring?, network.peer_ifindex(), plan, channel)?;
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }

@@ -6,6 +6,7 @@
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
@@ -19,7 +20,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::recording::Recording;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
-use crate::protocol::Outcome;
+use crate::protocol::{Channel, Outcome, Report};
 
 /// The running thread.
 pub(crate) struct Recorder {
@@ -32,13 +33,21 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Starts to receive and to write. When this returns, no packet is missed any more.
-    pub(crate) fn start(ring: IdleRing, uplink: IfIndex, plan: &Plan) -> Result<Self, Failure> {
+    ///
+    /// What goes wrong with the output is told over `channel` when it does; [`outcome`](Self::outcome) says it once more.
+    pub(crate) fn start(
+        ring: IdleRing,
+        uplink: IfIndex,
+        plan: &Plan,
+        channel: &Channel,
+    ) -> Result<Self, Failure> {
         let event = || {
             eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
         };
         let (stop, done) = (event()?, event()?);
         let capture = ring.start(uplink.get(), &plan.filter)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
+        let channel = channel.duplicate().map_err(cannot_duplicate)?;
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan)?;
         let counter = Arc::downgrade(capture.counter());
@@ -47,7 +56,7 @@ impl Recorder {
             // Also when this thread panics: whoever waits must not wait for ever.
             let finished = RaiseOnDrop(finished);
             let mut capture = capture;
-            let outcome = record(&mut capture, recording, stopped.as_fd());
+            let outcome = record(&mut capture, recording, stopped.as_fd(), &channel);
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
             drop(finished);
@@ -87,8 +96,13 @@ impl Recorder {
 }
 
 /// The thread's life.
-fn record(capture: &mut Capture, mut recording: Recording, stop: BorrowedFd<'_>) -> Outcome {
-    match run(capture, &mut recording, stop) {
+fn record(
+    capture: &mut Capture,
+    mut recording: Recording,
+    stop: BorrowedFd<'_>,
+    channel: &Channel,
+) -> Outcome {
+    match run(capture, &mut recording, stop, channel) {
         Ok(counted) => recording.end(counted),
         Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
     }
@@ -99,12 +113,16 @@ fn run(
     capture: &mut Capture,
     recording: &mut Recording,
     stop: BorrowedFd<'_>,
+    channel: &Channel,
 ) -> Result<Option<Statistics>, CaptureError> {
     loop {
         while let Some(block) = capture.next_block()? {
             if !recording.record(&block) {
                 return Ok(None);
             }
+        }
+        if let Some(trouble) = recording.trouble() {
+            channel.report(&Report::Note(format!("packets are lost from now on: {trouble}")));
         }
         // A block that has packets, some perhaps from before the end, comes earlier than that.
         let late = 3 * capture.retire_timeout();
@@ -145,7 +163,12 @@ fn wait(capture: &Capture, stop: BorrowedFd<'_>, timeout: Option<Duration>) -> W
 }
 
 fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
-    fd.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))
+    fd.try_clone().map_err(cannot_duplicate)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn cannot_duplicate(error: io::Error) -> Failure {
+    Failure::of("cannot duplicate a descriptor", &error)
 }
 
 /// An event that is raised at the latest when this is dropped.

@@ -36,6 +36,7 @@ pub(crate) struct Recording {
     closed: Counts,
     /// Why packets are being lost, if they are.
     error: Option<WriterError>,
+    is_trouble_told: bool,
 }
 
 /// A file that is being written.
@@ -67,7 +68,15 @@ impl Recording {
         let head = Head::of(plan);
         let open = Open { writer: head.write_to(first)?, started_ns, dropped: 0 };
         let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
-        Ok(Self { head, files, bounds, open: Some(open), closed: Counts::default(), error: None })
+        Ok(Self {
+            head,
+            files,
+            bounds,
+            open: Some(open),
+            closed: Counts::default(),
+            error: None,
+            is_trouble_told: false,
+        })
     }
 
     /// How long the recording lasts at most from now on, if the user has set an end.
@@ -101,6 +110,14 @@ impl Recording {
     /// Whether packets that were recorded are not in the file yet, for as long as more come.
     pub(crate) fn holds_back(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.writer.holds_back())
+    }
+
+    /// Why packets are being lost, once. A reader that has seen enough is no trouble.
+    pub(crate) fn trouble(&mut self) -> Option<String> {
+        let in_open = self.open.as_ref().and_then(|open| open.writer.so_far().error.as_ref());
+        let error = in_open.or(self.error.as_ref()).filter(|error| !is_broken_pipe(error))?;
+        let is_news = !mem::replace(&mut self.is_trouble_told, true);
+        is_news.then(|| chain(error))
     }
 
     /// No more have come for a while.
