@@ -163,6 +163,28 @@ fn a_full_disk_does_not_stop_the_program() {
     }
 }
 
+/// Descriptors run out at every step of the set-up, one after the other.
+#[test]
+fn a_trace_that_does_not_come_about_costs_nobody_the_last_one() {
+    let lab = Lab::new(&Plan::default());
+    let path = lab.dir.join("old.pcap");
+    let (mut failed, mut traced) = (0, 0);
+    for descriptors in 4..48 {
+        std::fs::write(&path, "precious").expect("our directory");
+        let script = format!("ulimit -n {descriptors}; exec $NT -o old.pcap true");
+        let finished = bash(&lab, &script).wait();
+        let content = std::fs::read(&path).expect("it is there");
+        if finished.status.success() {
+            traced += 1;
+            assert!(content.len() >= 24, "{descriptors} descriptors: {content:?}");
+        } else {
+            failed += 1;
+            assert!(content == b"precious", "{descriptors} descriptors: {}", finished.stderr);
+        }
+    }
+    assert!(failed >= 10 && traced >= 5, "{failed} failed, {traced} did not");
+}
+
 /// At the moment, not at the end: somebody may want to make room.
 #[test]
 fn a_disk_that_becomes_full_is_told_while_the_program_runs() {

@@ -24,7 +24,7 @@ use std::thread;
 use nsntrace_capture::{Tap, ring_geometry};
 use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
-use nsntrace_relay::{Listener, Unbound};
+use nsntrace_relay::{Listener, Relay, Unbound};
 use nsntrace_sockdiag::SockDiag;
 use nsntrace_sys::{Fork, Inherited};
 use rustix::fs::{Mode, OFlags, open};
@@ -143,12 +143,14 @@ fn set_up<'a>(
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;
+    let relay = Relay::new(listeners)?;
+    // Last of what can fail: it empties a file that was there before.
     let recorder = Recorder::start(ring?, network.peer_ifindex(), plan, channel)?;
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }
     channel.report(&network.ready());
-    Service::new(channel, netns, network, route, sockdiag, listeners, recorder)
+    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder))
 }
 
 fn retire_timeout_ms(plan: &Plan) -> u32 {

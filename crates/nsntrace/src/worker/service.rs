@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nsntrace_link::{IfIndex, Plan as LinkPlan, RouteSocket};
 use nsntrace_netns::Netns;
-use nsntrace_relay::{Listener, Relay};
+use nsntrace_relay::Relay;
 use nsntrace_sockdiag::SockDiag;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -52,12 +52,11 @@ impl<'a> Service<'a> {
         network: Network,
         inside: RouteSocket,
         sockdiag: SockDiag,
-        listeners: Vec<Listener>,
+        relay: Relay,
         recorder: Recorder,
-    ) -> Result<Self, Failure> {
-        let relay = Relay::new(listeners)?;
+    ) -> Self {
         let (outcome, is_down, state) = (None, false, State::Running);
-        Ok(Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, is_down, state })
+        Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, is_down, state }
     }
 
     /// Serves until the program has ended or front is gone; then completes the file and cleans up. Connections that still close are
