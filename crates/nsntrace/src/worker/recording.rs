@@ -6,22 +6,20 @@
 //! has and what it lost. The last file gets what is left of the kernel's count, so that all together are exactly the trace.
 
 mod bounds;
+mod head;
 
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
-use nsntrace_pcapwriter::{
-    Compression, DirectFile, Direction, Gzip, Interface, Output, OutputFile, Packet, PastCache, Section,
-    Statistics, Writer, WriterError,
-};
+use nsntrace_pcapwriter::{Direction, Output, Packet, Statistics, Writer, WriterError};
 
 use self::bounds::{Bounds, Next};
+use self::head::Head;
 use crate::failure::{Failure, chain};
-use crate::outfile::{Encoding, Files};
+use crate::outfile::Files;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
 
@@ -230,60 +228,6 @@ impl Recording {
     }
 }
 
-/// What every file of the trace begins with.
-struct Head {
-    os: String,
-    hardware: Option<String>,
-    filter: Option<String>,
-    snaplen: u32,
-    comment: Option<&'static str>,
-    encoding: Encoding,
-    past_cache: PastCache,
-}
-
-impl Head {
-    fn of(plan: &Plan) -> Self {
-        let uname = rustix::system::uname();
-        Self {
-            os: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
-            hardware: uname.machine().to_str().ok().map(str::to_owned),
-            filter: plan.options.filter.clone(),
-            snaplen: plan.options.snaplen,
-            comment: (!plan.options.no_offload).then_some(COMMENT),
-            encoding: plan.outfile.encoding,
-            past_cache: if plan.options.direct { PastCache::Always } else { PastCache::WhenFast },
-        }
-    }
-
-    fn write_to(&self, file: File) -> Result<Writer<Box<dyn Output + Send>>, WriterError> {
-        let output = self.output(file).map_err(|source| WriterError::Output { source })?;
-        let section = Section {
-            os: &self.os,
-            application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
-            hardware: self.hardware.as_deref(),
-            comment: self.comment,
-            filter: self.filter.as_deref(),
-            snaplen: self.snaplen,
-            interfaces: &[
-                Interface { name: "eth0", description: "the traced program's way out" },
-                Interface { name: "lo", description: "the traced program's loopback" },
-            ],
-        };
-        Writer::new(output, self.encoding.format, &section)
-    }
-
-    fn output(&self, file: File) -> io::Result<Box<dyn Output + Send>> {
-        if self.encoding.compression == Compression::Gzip {
-            return Ok(Box::new(Gzip::new(OutputFile::new(file)?)?));
-        }
-        Ok(match DirectFile::new(file, self.past_cache) {
-            Ok(direct) => Box::new(direct),
-            // A pipe, or a file with somebody's bytes, or on a file system that cannot.
-            Err(file) => Box::new(OutputFile::new(file)?),
-        })
-    }
-}
-
 fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> {
     Packet {
         interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
@@ -309,7 +253,3 @@ fn now_ns() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
-
-/// Said once in a pcapng file, so that nobody wonders at "bad checksum".
-const COMMENT: &str = "Frames that the program sent were recorded before the checksum was computed, and may be longer than \
-    the MTU: the kernel leaves both to the device (checksum and segmentation offload).";
