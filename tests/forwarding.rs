@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use nsntrace_testkit::{HOST4, HOST6, Lab, Plan, Process, Report, Residue, SECOND4, until};
+use nsntrace_testkit::{
+    HOST4, HOST6, Lab, Member, Plan, Process, Report, Residue, SECOND4, until, worker_of,
+};
 
 #[test]
 fn smoke_ip_forward_stays_off() {
@@ -326,6 +328,35 @@ fn somebody_who_makes_the_host_a_router_meanwhile_keeps_it_one() {
         (read("ipv6/conf/up0/force_forwarding") == "0\n").then_some(())
     });
     assert_eq!(read("ipv4/conf/up0/forwarding"), "1\n");
+}
+
+/// How often a process has called read(2): proc(5), `/proc/PID/io`. Announcements and DNS come by recv(2), which is not counted; a look at the
+/// host's settings is.
+fn reads(worker: &Member) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", worker.pid)).expect("it is our process");
+    let count = io.lines().find_map(|line| line.strip_prefix("syscr: ")).expect("the kernel counts");
+    count.parse().expect("a number")
+}
+
+/// Else traces that start at once keep each other busy, all the more the more there are.
+#[test]
+fn a_trace_lets_others_come_and_go_without_looking_up() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let process = running(&lab, &["-o", "first.pcap"]);
+    let worker = until("there is a worker", Duration::from_secs(10), || worker_of(process.pid()));
+    // What it announced itself while it started, it still may look after.
+    std::thread::sleep(Duration::from_millis(300));
+    let before = reads(&worker);
+    for options in [&[][..], &["-d", "up0"]] {
+        lab.trace_with(options, &["curl", "-s", "http://198.51.100.2/whoami"]);
+    }
+    assert_eq!(reads(&worker), before, "it looked at the host's settings again");
+    lab.host.sh("ip route add 203.0.113.128/25 dev up1");
+    until("it follows the host's routes", Duration::from_secs(10), || {
+        (reads(&worker) > before).then_some(())
+    });
+    process.signal(15);
+    process.wait().ended_with(143);
 }
 
 #[test]

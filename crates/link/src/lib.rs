@@ -41,7 +41,7 @@ mod veth;
 pub use address::AssignedAddress;
 pub use error::{LinkError, Step};
 pub use links::{Carrier, Link};
-pub use monitor::{Changes, Monitor};
+pub use monitor::{Change, Monitor};
 pub use name::{IfIndex, IfName, NameError};
 pub use plan::Plan;
 pub use prefix::{IfAddress, IpFamily, Prefix, PrefixError};

@@ -185,9 +185,11 @@ pub(crate) fn header(ifindex: Option<IfIndex>, flags: Iff, change: Iff) -> [u8; 
 }
 
 pub(crate) fn parse(message: Message<'_>) -> Option<Link> {
-    if message.nlmsg_type() != u16::from(Rtm::Newlink) {
-        return None;
-    }
+    if message.nlmsg_type() == u16::from(Rtm::Newlink) { read(message) } else { None }
+}
+
+/// Reads a message about a link, whether that comes or goes.
+pub(crate) fn read(message: Message<'_>) -> Option<Link> {
     let (header, attributes) = message.split_header::<HEADER>()?;
     let [.., i0, i1, i2, i3, f0, f1, f2, f3, _, _, _, _] = *header;
     let flags = Iff::from_bits_retain(u32::from_ne_bytes([f0, f1, f2, f3]));

@@ -5,14 +5,15 @@
 //! `RTNLGRP_IPV6_NETCONF`. No privilege.
 //!
 //! # References
-//! rtnetlink(7), ip-monitor(8); `enum rtnetlink_groups` in include/uapi/linux/rtnetlink.h.
+//! rtnetlink(7), ip-monitor(8); `enum rtnetlink_groups` in include/uapi/linux/rtnetlink.h;
+//! `inet_netconf_notify_devconf()` in net/ipv4/devinet.c.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use neli::consts::rtnl::Rtm;
-use nsntrace_netlink::{Heard, SocketError, Subscription};
+use nsntrace_netlink::{Heard, Message, SocketError, Subscription};
 
-use crate::{LinkError, Step};
+use crate::{IfIndex, Link, LinkError, Route, Step, links, route};
 
 /// Listens to changes in the network namespace of the thread that opened it, as `ip monitor link route
 /// netconf` does.
@@ -21,15 +22,21 @@ pub struct Monitor {
     subscription: Subscription,
 }
 
-/// What changed. Not how: look again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// A link came, went, or changed.
-    pub links: bool,
+/// What changed. How it is by now may be different again: look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A link came, or something about it changed.
+    Link(Link),
+    /// A link went.
+    LinkGone(Link),
     /// A route of either family came or went.
-    pub routes: bool,
-    /// A flag like `forwarding` of a link changed.
-    pub netconf: bool,
+    Route(Route),
+    /// A flag like `forwarding` changed: of a link, or with `None` of all links or of those to come. A link that
+    /// comes has this said of it before [`Change::Link`].
+    Flags(Option<IfIndex>),
+    /// Anything: announcements were lost, or one could not be read.
+    Anything,
 }
 
 impl Monitor {
@@ -42,18 +49,20 @@ impl Monitor {
         Ok(Self { subscription })
     }
 
-    /// What changed since the last call. Never blocks. Announcements that were lost count as a change of
-    /// everything.
+    /// Tells what changed since the last call, in order, and last whether announcements were lost. Never blocks.
     ///
     /// # Errors
     /// [`LinkError::Netlink`].
-    pub fn drain(&mut self) -> Result<Changes, LinkError> {
-        let mut changes = Changes::default();
-        let heard = self.subscription.drain(|message| changes.note(message.nlmsg_type())).map_err(failed)?;
-        Ok(match heard {
-            Heard::Everything => changes,
-            Heard::NotEverything => Changes { links: true, routes: true, netconf: true },
-        })
+    pub fn drain(&mut self, mut on_change: impl FnMut(Change)) -> Result<(), LinkError> {
+        let heard = self.subscription.drain(|message| {
+            if let Some(change) = read(message) {
+                on_change(change);
+            }
+        });
+        if heard.map_err(failed)? == Heard::NotEverything {
+            on_change(Change::Anything);
+        }
+        Ok(())
     }
 }
 
@@ -64,21 +73,24 @@ impl AsFd for Monitor {
     }
 }
 
-impl Changes {
-    /// Whether nothing changed.
-    pub fn is_empty(self) -> bool {
-        self == Self::default()
-    }
+/// `None` for a kind of message that is about nothing of ours.
+fn read(message: Message<'_>) -> Option<Change> {
+    let change = match Rtm::from(message.nlmsg_type()) {
+        Rtm::Newlink => links::read(message).map(Change::Link),
+        Rtm::Dellink => links::read(message).map(Change::LinkGone),
+        Rtm::Newroute | Rtm::Delroute => route::read(message).map(Change::Route),
+        Rtm::Newnetconf => flags(message),
+        _ if message.nlmsg_type() == RTM_DELNETCONF => flags(message),
+        _ => return None,
+    };
+    Some(change.unwrap_or(Change::Anything))
+}
 
-    fn note(&mut self, nlmsg_type: u16) {
-        match Rtm::from(nlmsg_type) {
-            Rtm::Newlink | Rtm::Dellink => self.links = true,
-            Rtm::Newroute | Rtm::Delroute => self.routes = true,
-            Rtm::Newnetconf => self.netconf = true,
-            _ if nlmsg_type == RTM_DELNETCONF => self.netconf = true,
-            _ => {}
-        }
-    }
+/// `NETCONFA_IFINDEX_ALL` and `_DEFAULT` are negative numbers, hence no link's.
+fn flags(message: Message<'_>) -> Option<Change> {
+    let (_family, attributes) = message.split_header::<NETCONF_HEADER>()?;
+    let ifindex = attributes.get(NETCONFA_IFINDEX)?.u32()?;
+    Some(Change::Flags(IfIndex::new(ifindex)))
 }
 
 fn failed(source: SocketError) -> LinkError {
@@ -89,3 +101,7 @@ fn failed(source: SocketError) -> LinkError {
 const GROUPS: [u32; 5] = [1, 7, 11, 24, 25];
 /// linux/rtnetlink.h
 const RTM_DELNETCONF: u16 = 81;
+/// Bytes of `struct netconfmsg`, aligned.
+const NETCONF_HEADER: usize = 4;
+/// linux/netconf.h
+const NETCONFA_IFINDEX: u16 = 1;

@@ -254,9 +254,11 @@ fn gateway_bytes(family: IpFamily, gateway: Option<IpAddr>) -> Vec<u8> {
 }
 
 fn parse(message: Message<'_>) -> Option<Route> {
-    if message.nlmsg_type() != u16::from(Rtm::Newroute) {
-        return None;
-    }
+    if message.nlmsg_type() == u16::from(Rtm::Newroute) { read(message) } else { None }
+}
+
+/// Reads a message about a route, whether that comes or goes.
+pub(crate) fn read(message: Message<'_>) -> Option<Route> {
     let (header, attributes) = message.split_header::<HEADER>()?;
     let [af, dst_len, _, _, table, protocol, scope, kind, flags @ ..] = *header;
     let family = IpFamily::from_af(af)?;

@@ -5,7 +5,7 @@
 use std::{net::IpAddr, os::fd::AsFd};
 
 use nsntrace_link::{
-    Carrier, Changes, IfAddress, IfIndex, IfName, IpFamily, LinkError, Monitor, NextHop, PROTOCOL, Plan,
+    Carrier, Change, IfAddress, IfIndex, IfName, IpFamily, Link, LinkError, Monitor, NextHop, PROTOCOL, Plan,
     Prefix, Route, RouteKind, RouteSocket, Rule, Veth, VethRequest, block, random_bits, table,
 };
 use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
@@ -420,42 +420,84 @@ fn is_readable(monitor: &Monitor) -> bool {
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
 }
 
+fn changes(monitor: &mut Monitor) -> Vec<Change> {
+    let mut changes = Vec::new();
+    monitor.drain(|change| changes.push(change)).unwrap();
+    changes
+}
+
 #[test]
-fn a_monitor_tells_what_kind_of_thing_changed() {
+fn a_monitor_tells_what_changed() {
     isolated(|| {
-        let mut socket = RouteSocket::open().unwrap();
         // A veth changes by itself for a while, when its carrier comes; loopback does not.
         sh("ip link set lo up");
         let lo = IfIndex::LOOPBACK;
         let mut monitor = Monitor::open().unwrap();
-        let none = Changes::default();
         assert!(!is_readable(&monitor));
-        assert!(monitor.drain().unwrap().is_empty());
-        sh("ip route add 10.1.0.0/16 dev lo");
-        assert!(is_readable(&monitor));
-        assert_eq!(monitor.drain().unwrap(), Changes { routes: true, ..none });
-        sh("ip -6 route add 2001:db8:2::/48 dev lo");
-        assert_eq!(monitor.drain().unwrap(), Changes { routes: true, ..none });
+        assert_eq!(changes(&mut monitor), []);
+        for action in ["add", "delete"] {
+            sh(&format!("ip route {action} 10.1.0.0/16 dev lo; ip -6 route {action} 2001:db8:2::/48 dev lo"));
+            assert!(is_readable(&monitor));
+            let told = changes(&mut monitor);
+            let destinations = told.iter().map(|change| match change {
+                Change::Route(Route { destination, next_hops, .. }) if next_hops[0].oif == lo => {
+                    destination.to_string()
+                }
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(destinations.collect::<Vec<_>>(), ["10.1.0.0/16", "2001:db8:2::/48"], "{action}");
+        }
         sh("echo 1 > /proc/sys/net/ipv4/conf/lo/forwarding");
-        assert_eq!(monitor.drain().unwrap(), Changes { netconf: true, ..none });
+        assert_eq!(changes(&mut monitor), [Change::Flags(Some(lo))]);
+        sh("echo 0 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/ip_forward");
+        assert!(changes(&mut monitor).contains(&Change::Flags(None)));
         sh("ip link set lo mtu 1400");
-        assert!(monitor.drain().unwrap().links);
-        assert!(monitor.drain().unwrap().is_empty());
+        let is_lo = |link: &Link| link.ifindex == lo && link.name.as_str() == "lo";
+        let told = changes(&mut monitor);
+        assert!(
+            told.iter().any(|change| matches!(change, Change::Link(link) if is_lo(link) && link.mtu == 1400))
+        );
+    });
+}
+
+#[test]
+fn a_monitor_tells_of_links_that_come_and_go() {
+    isolated(|| {
+        let mut monitor = Monitor::open().unwrap();
+        sh("ip link add a0 index 77 type veth peer name b0; ip link delete a0");
+        let told = changes(&mut monitor);
+        let is_a0 = |link: &Link| link.ifindex.get() == 77 && link.name.as_str() == "a0";
+        let came = told.iter().position(|change| matches!(change, Change::Link(link) if is_a0(link)));
+        let went = told.iter().position(|change| matches!(change, Change::LinkGone(link) if is_a0(link)));
+        assert!(came.is_some() && came < went, "{told:?}");
+        let flags = told.iter().position(|change| *change == Change::Flags(IfIndex::new(77)));
+        assert!(flags.is_some() && flags < came, "{told:?}");
+        assert!(!told.contains(&Change::Anything), "every message is understood: {told:?}");
+    });
+}
+
+#[test]
+fn a_monitor_says_that_it_missed_something() {
+    isolated(|| {
+        let mut socket = RouteSocket::open().unwrap();
+        sh("ip link set lo up");
+        let mut monitor = Monitor::open().unwrap();
         // More than the socket's buffer holds.
         let mut plan = Plan::new();
         for index in 0..2000_u16 {
             let [high, low] = index.to_be_bytes();
             let destination = Prefix::host(IpAddr::from([10, 9, high, low]));
-            plan.add_route(&Route::new(destination, 900, NextHop { oif: lo, gateway: None }));
+            let hop = NextHop { oif: IfIndex::LOOPBACK, gateway: None };
+            plan.add_route(&Route::new(destination, 900, hop));
             if index % 100 == 99 {
                 socket.apply(&std::mem::take(&mut plan)).unwrap();
             }
         }
         assert!(is_readable(&monitor));
-        assert_eq!(monitor.drain().unwrap(), Changes { links: true, routes: true, netconf: true });
-        assert!(monitor.drain().unwrap().is_empty());
-        sh("ip route delete 10.1.0.0/16");
-        assert_eq!(monitor.drain().unwrap(), Changes { routes: true, ..none });
+        assert_eq!(changes(&mut monitor).last(), Some(&Change::Anything));
+        assert_eq!(changes(&mut monitor), []);
+        sh("ip route add 10.1.0.0/16 dev lo");
+        assert!(matches!(changes(&mut monitor)[..], [Change::Route(_)]));
     });
 }
 

@@ -6,6 +6,7 @@
 //! routes. A thread of its own copies packets (`recorder`), so that a slow disk does not hold up the program's look-ups. When the
 //! program has ended, or front is gone, it completes the file, tells front, and cleans up behind the user's prompt.
 
+mod bystanders;
 mod detour;
 mod heal;
 mod ipv6;

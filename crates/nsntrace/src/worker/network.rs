@@ -4,7 +4,7 @@
 //! Each part is made by the crate or module of its object; what is decided here is their order, and the order in which they go.
 
 use nsntrace_lease::Presence;
-use nsntrace_link::{Changes, IfIndex, IpFamily, Link, Monitor, RouteSocket};
+use nsntrace_link::{IfIndex, IpFamily, Link, Monitor, RouteSocket};
 use nsntrace_nat::{Nat, Owner, Spec, conntrack};
 use nsntrace_netns::{Name, Netns};
 use rustix::process::Pid;
@@ -54,7 +54,7 @@ impl Network {
         let detour = make_detour(plan, &wire, &mut presence)?;
         let mut nat = install_nat(plan, front, &wire, &mut notes)?;
         let has_ipv6 = ipv6.forwarding.is_some();
-        let mut uplinks = Uplinks::new(run_dir, wire.veth.name.clone(), has_ipv6, only)?;
+        let mut uplinks = Uplinks::new(run_dir, &wire.veth, has_ipv6, only)?;
         let outside = Side { route: &mut host, monitor: &mut monitor };
         if plan.options.no_offload {
             wire.stop_offload(outside.route, inside.route)?;
@@ -87,9 +87,11 @@ impl Network {
         &self.monitor
     }
 
-    /// Follows what has changed on the host. What cannot be followed is said, and does not end the trace.
+    /// Follows what has changed on the host, but for what other runs do. What cannot be followed is said, and does not end the trace.
     pub(crate) fn follow_host(&mut self) -> Result<(), Failure> {
-        if self.monitor.drain()? == Changes::default() {
+        let (mut is_ours, bystanders) = (false, self.uplinks.bystanders());
+        self.monitor.drain(|change| is_ours |= bystanders.is_ours(&change))?;
+        if !is_ours {
             return Ok(());
         }
         if let Some(detour) = &mut self.detour {

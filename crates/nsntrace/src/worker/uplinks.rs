@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use nsntrace_lease::{Lease, RunDir};
-use nsntrace_link::{IfIndex, IfName, Link, RouteKind, RouteSocket};
+use nsntrace_link::{IfIndex, IfName, Link, RouteKind, RouteSocket, Veth};
 use nsntrace_nat::Nat;
 
+use super::bystanders::Bystanders;
 use super::ipv6::Forwarding;
 use super::sysctl;
 use super::wire::NAME_PREFIX;
@@ -29,6 +30,7 @@ pub(crate) struct Uplinks {
     has_ipv6: bool,
     /// Take only this device.
     only: Option<IfIndex>,
+    bystanders: Bystanders,
     leases: BTreeMap<IfName, Vec<Lease>>,
     guarded: Vec<IfName>,
     /// `ip_forward` as it was when we looked last.
@@ -39,15 +41,22 @@ impl Uplinks {
     /// Makes the veth forward. To be called before it is up. There is no lease yet.
     pub(crate) fn new(
         run_dir: RunDir,
-        veth: IfName,
+        veth: &Veth,
         has_ipv6: bool,
         only: Option<IfIndex>,
     ) -> Result<Self, Failure> {
         let was_router = is_router();
         let (leases, guarded) = (BTreeMap::new(), Vec::new());
-        let uplinks = Self { run_dir, veth, has_ipv6, only, leases, guarded, was_router };
+        let bystanders = Bystanders::new(veth.ifindex, only);
+        let veth = veth.name.clone();
+        let uplinks = Self { run_dir, veth, has_ipv6, only, bystanders, leases, guarded, was_router };
         uplinks.forward_from_veth()?;
         Ok(uplinks)
+    }
+
+    /// Which changes of the host call for [`Self::refresh`].
+    pub(crate) fn bystanders(&mut self) -> &mut Bystanders {
+        &mut self.bystanders
     }
 
     /// Takes a lease for every device that routes lead out of, drops those of devices that are no more, and makes flags again that
@@ -104,10 +113,11 @@ impl Uplinks {
         Ok(())
     }
 
-    /// The devices that routes lead out of, loopback and our own aside.
-    fn devices(&self, host: &mut RouteSocket) -> Result<Vec<IfName>, Failure> {
+    /// The devices that routes lead out of, loopback and veths of runs aside. Learns by the way who is there.
+    fn devices(&mut self, host: &mut RouteSocket) -> Result<Vec<IfName>, Failure> {
         let routes = host.routes()?;
-        let leads_out = |link: &Link| {
+        let links = host.links()?;
+        let leads_out = |link: &&Link| {
             let hops = routes
                 .iter()
                 .filter(|route| route.kind == RouteKind::Unicast)
@@ -116,7 +126,9 @@ impl Uplinks {
             let is_allowed = self.only.is_none_or(|only| only == link.ifindex);
             is_used && is_allowed && !link.is_loopback && !link.name.as_str().starts_with(NAME_PREFIX)
         };
-        Ok(host.links()?.into_iter().filter(leads_out).map(|link| link.name).collect())
+        let devices: Vec<_> = links.iter().filter(leads_out).collect();
+        self.bystanders.learn(&links, devices.iter().map(|link| link.ifindex));
+        Ok(devices.into_iter().map(|link| link.name.clone()).collect())
     }
 
     /// Makes our veth forward, which takes its flags along when it goes.

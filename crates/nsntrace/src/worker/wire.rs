@@ -137,7 +137,7 @@ impl Side<'_> {
             }
             let timeout = Timespec::try_from(left).ok();
             let _interrupted = poll(&mut [PollFd::new(&*self.monitor, PollFlags::IN)], timeout.as_ref());
-            self.monitor.drain()?;
+            self.monitor.drain(|_change| {})?;
         }
         Ok(())
     }
