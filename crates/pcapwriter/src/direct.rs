@@ -92,12 +92,12 @@ impl DirectFile {
 
     /// Writes what was collected, past the cache if it can be.
     fn write_piece(&mut self) -> io::Result<()> {
-        let start = Instant::now();
-        let is_direct = self.can_direct && is_aligned(self.written, self.stage.bytes().len());
+        let (len, start) = (self.stage.bytes().len(), Instant::now());
+        let is_direct = self.can_direct && is_aligned(self.written, len);
         self.set_direct(is_direct)?;
         self.write_collected()?;
         if is_direct {
-            self.pace.wrote(start, Instant::now());
+            self.pace.wrote(len, start, Instant::now());
         }
         Ok(())
     }
