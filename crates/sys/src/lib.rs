@@ -12,6 +12,7 @@ mod process;
 mod ring;
 mod signals;
 mod time;
+mod transparent;
 
 pub use descriptors::Inherited;
 pub use device::set_tx_checksum_offload;
@@ -21,3 +22,4 @@ pub use process::{Fork, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
 pub use time::format_local_time;
+pub use transparent::{bind_to_device, set_transparent_v4, set_transparent_v6, unacknowledged};

@@ -40,7 +40,7 @@ pub struct PacketStatistics {
     pub dropped: u32,
 }
 
-/// A packet socket that receives nothing until [`PacketSocket::bind_all`].
+/// A packet socket that receives nothing until it is bound.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
@@ -79,10 +79,25 @@ impl PacketSocket {
     /// # Errors
     /// `ENETDOWN`, `ENODEV` cannot happen without a link named; others see packet(7).
     pub fn bind_all(&self) -> io::Result<()> {
+        self.bind(0, ETH_P_ALL)
+    }
+
+    /// Names the one link that frames are sent to, and received from if their protocol is `ethertype`: nothing is received
+    /// for 0. What this machine sends is received by nobody who asks for one protocol.
+    ///
+    /// # Errors
+    /// `ENODEV` when the socket's network namespace has no link `ifindex`. While the link is down, reading says `ENETDOWN`.
+    pub fn bind_link(&self, ifindex: u32, ethertype: u16) -> io::Result<()> {
+        let ifindex =
+            i32::try_from(ifindex).map_err(|_too_large| io::Error::from_raw_os_error(libc::ENODEV))?;
+        self.bind(ifindex, ethertype)
+    }
+
+    fn bind(&self, sll_ifindex: i32, ethertype: u16) -> io::Result<()> {
         let address = libc::sockaddr_ll {
             sll_family: AF_PACKET,
-            sll_protocol: ETH_P_ALL.to_be(),
-            sll_ifindex: 0,
+            sll_protocol: ethertype.to_be(),
+            sll_ifindex,
             sll_hatype: 0,
             sll_pkttype: 0,
             sll_halen: 0,
@@ -138,12 +153,26 @@ pub fn attach_filter(socket: BorrowedFd<'_>, program: &[Insn]) -> io::Result<()>
 }
 
 /// setsockopt(2) with a value of a C type.
-fn set_option<T: Copy>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(crate) fn set_option<T: Copy>(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &T,
+) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of an initialised value; the pointer inside a sock_fprog, the
     // one value here that holds one, is to a slice borrowed by the caller for as long as the call lasts.
     let done = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length_of::<T>())
     };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// setsockopt(2) with a value that is a run of bytes.
+pub(crate) fn set_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(value.len())
+        .map_err(|_too_long| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the kernel reads `len` bytes of a slice that is borrowed for as long as the call lasts.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
