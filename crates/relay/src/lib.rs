@@ -18,11 +18,10 @@ mod failure;
 mod limits;
 mod listener;
 mod pipe;
-mod poller;
 mod relay;
 mod resolv_conf;
-mod slots;
 mod tcp;
+mod token;
 mod udp;
 
 pub use error::RelayError;

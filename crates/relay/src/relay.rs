@@ -9,12 +9,13 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use nsntrace_reactor::{Poller, Ready};
 use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::poller::{Poller, Token};
 use crate::tcp::Connections;
+use crate::token::Token;
 use crate::udp::Flows;
 use crate::{Limits, Listener, RelayError};
 
@@ -24,13 +25,13 @@ pub struct Relay {
     listeners: Vec<Listener>,
     flows: Flows,
     connections: Connections,
-    poller: Poller,
+    poller: Poller<Token>,
     limits: Limits,
     /// Listeners that are not watched until there are descriptors again.
     paused: Vec<u32>,
     /// One datagram or one read of a connection, on its way.
     scratch: Box<[u8]>,
-    tokens: Vec<Token>,
+    ready: Vec<Ready<Token>>,
 }
 
 impl Relay {
@@ -47,7 +48,7 @@ impl Relay {
     /// # Errors
     /// As [`Relay::new`].
     pub fn with_limits(listeners: Vec<Listener>, limits: Limits) -> Result<Self, RelayError> {
-        let poller = Poller::new()?;
+        let poller = Poller::new().map_err(RelayError::events("make an event loop"))?;
         for (listener, index) in listeners.iter().zip(0..) {
             poller
                 .watch(&listener.udp, Token::Datagrams(index), EventFlags::IN)
@@ -62,7 +63,7 @@ impl Relay {
             limits,
             paused: Vec::new(),
             scratch: vec![0; MAX_DATAGRAM].into_boxed_slice(),
-            tokens: Vec::new(),
+            ready: Vec::new(),
         })
     }
 
@@ -72,13 +73,13 @@ impl Relay {
     /// # Errors
     /// [`RelayError::Events`] if the event loop itself fails, which no client and no server can bring about.
     pub fn service(&mut self) -> Result<(), RelayError> {
-        let mut tokens = std::mem::take(&mut self.tokens);
-        self.poller.ready(&mut tokens)?;
-        for token in tokens.drain(..) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.ready(&mut ready).map_err(RelayError::events("wait"))?;
+        for (token, _) in ready.drain(..) {
             self.attend(token)?;
         }
-        self.tokens = tokens; // For its memory.
-        self.remind()
+        self.ready = ready; // For its memory.
+        self.remind().map_err(RelayError::events("set a timer"))
     }
 
     /// Serves until `stop` is readable, or its other end closed.
@@ -150,7 +151,7 @@ impl Relay {
     }
 
     /// Sets the timer to the first moment at which there is something to do. None is set while all is quiet.
-    fn remind(&mut self) -> Result<(), RelayError> {
+    fn remind(&mut self) -> Result<(), Errno> {
         let now = Instant::now();
         if !self.paused.is_empty() {
             self.poller.remind(now + REST, now)?;

@@ -13,14 +13,14 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use nsntrace_reactor::{Key, Poller, Slots};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
 
 use crate::listener::{Listener, socket};
 use crate::pipe::Pipe;
-use crate::poller::{Poller, Token};
-use crate::slots::{Key, Slots};
+use crate::token::Token;
 
 /// All connections of a relay.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Connections {
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOBUFS` and `ENOMEM`: nothing more can be accepted for now, though clients wait.
-    pub(crate) fn accept(&mut self, listener: &Listener, poller: &Poller) -> Result<(), Errno> {
+    pub(crate) fn accept(&mut self, listener: &Listener, poller: &Poller<Token>) -> Result<(), Errno> {
         for _ in 0..BURST {
             match rustix::net::accept_with(&listener.tcp, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(client) => self.begin(client, listener.server, poller)?,
@@ -77,7 +77,7 @@ impl Connections {
     }
 
     /// Moves what can be moved in the connection `key`. Ends it when both directions have ended.
-    pub(crate) fn serve(&mut self, key: Key, scratch: &mut [u8], poller: &Poller) {
+    pub(crate) fn serve(&mut self, key: Key, scratch: &mut [u8], poller: &Poller<Token>) {
         let fate = match self.slots.get_mut(key) {
             Some(connection) => connection.turn(scratch, poller).unwrap_or(Fate::Reset),
             None => return, // Closed by an earlier event of the same batch.
@@ -122,7 +122,12 @@ impl Connections {
 
     /// Connects an accepted client to the server. Fails for want of descriptors alone; otherwise a server that cannot be
     /// asked is the client's to know.
-    fn begin(&mut self, client: OwnedFd, server_address: SocketAddr, poller: &Poller) -> Result<(), Errno> {
+    fn begin(
+        &mut self,
+        client: OwnedFd,
+        server_address: SocketAddr,
+        poller: &Poller<Token>,
+    ) -> Result<(), Errno> {
         let server = match connect(server_address) {
             Err(errno) if is_shortage(errno) && self.drop_oldest() => connect(server_address),
             result => result,
@@ -163,7 +168,7 @@ impl Connections {
 }
 
 impl Connection {
-    fn turn(&mut self, scratch: &mut [u8], poller: &Poller) -> Result<Fate, Errno> {
+    fn turn(&mut self, scratch: &mut [u8], poller: &Poller<Token>) -> Result<Fate, Errno> {
         let up = self.up.turn(&self.client.socket, &self.server.socket, scratch)?;
         let down = self.down.turn(&self.server.socket, &self.client.socket, scratch)?;
         if self.up.is_done() && self.down.is_done() {
@@ -178,7 +183,7 @@ impl Connection {
 
     /// Watches each end for what would let a direction go on. A server that is still being connected can neither be read
     /// nor written, so this holds for it too.
-    fn watch(&mut self, poller: &Poller) -> Result<(), Errno> {
+    fn watch(&mut self, poller: &Poller<Token>) -> Result<(), Errno> {
         self.client.watch(poller, interest(&self.up, &self.down))?;
         self.server.watch(poller, interest(&self.down, &self.up))
     }
@@ -189,7 +194,7 @@ impl End {
         Self { socket, token, interest: EventFlags::empty() }
     }
 
-    fn watch(&mut self, poller: &Poller, interest: EventFlags) -> Result<(), Errno> {
+    fn watch(&mut self, poller: &Poller<Token>, interest: EventFlags) -> Result<(), Errno> {
         poller.rewatch(&self.socket, self.token, self.interest, interest)?;
         self.interest = interest;
         Ok(())

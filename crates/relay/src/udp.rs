@@ -15,15 +15,15 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use nsntrace_reactor::{Key, Poller, Slots};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
 use crate::failure::Failure;
 use crate::listener::{Listener, socket};
-use crate::poller::{Poller, Token};
-use crate::slots::{Key, Slots};
 use crate::tcp::is_shortage;
+use crate::token::Token;
 
 /// All client ports that a relay knows.
 #[derive(Debug)]
@@ -55,7 +55,13 @@ impl Flows {
     }
 
     /// Passes the queries that wait at listener number `index` on, up to a bound.
-    pub(crate) fn ask(&mut self, index: u32, listener: &Listener, scratch: &mut [u8], poller: &Poller) {
+    pub(crate) fn ask(
+        &mut self,
+        index: u32,
+        listener: &Listener,
+        scratch: &mut [u8],
+        poller: &Poller<Token>,
+    ) {
         for _ in 0..BURST {
             // Nothing waits, or an error that is reported once and says nothing about the next datagram.
             let Ok((len, _, from)) = rustix::net::recvfrom(&listener.udp, &mut *scratch, RecvFlags::empty())
@@ -110,7 +116,7 @@ impl Flows {
         self.slots.iter().map(|(key, flow)| (key, flow.last_used)).min_by_key(|&(_, at)| at)
     }
 
-    fn pass_on(&mut self, client: Client, listener: &Listener, query: &[u8], poller: &Poller) {
+    fn pass_on(&mut self, client: Client, listener: &Listener, query: &[u8], poller: &Poller<Token>) {
         let known = self.by_client.get(&client).copied();
         let Ok(key) = known.map_or_else(|| self.open(client, listener.server, poller), Ok) else {
             return refuse(listener, client.address, query);
@@ -121,7 +127,7 @@ impl Flows {
     }
 
     /// Makes a socket to the server for a new client, if need be in place of the one that was silent for longest.
-    fn open(&mut self, client: Client, server: SocketAddr, poller: &Poller) -> Result<Key, Errno> {
+    fn open(&mut self, client: Client, server: SocketAddr, poller: &Poller<Token>) -> Result<Key, Errno> {
         if self.slots.len() >= self.limit {
             self.drop_oldest();
         }

@@ -1,0 +1,100 @@
+//! What is opened in the router's namespace.
+//!
+//! # Kernel interface
+//! `socket(AF_INET6)` for both families, `IP_TRANSPARENT`, `IPV6_TRANSPARENT`, `IPV6_V6ONLY`; `socket(AF_PACKET)`. `CAP_NET_ADMIN` and
+//! `CAP_NET_RAW` over the namespace. Linux 4.19 for the rules that lead here.
+//!
+//! # References
+//! Documentation/networking/tproxy.rst; ip(7); packet(7).
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nsntrace_sys::{PacketSocket, set_transparent_v4, set_transparent_v6};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::gate::Gate;
+use crate::maker::Maker;
+use crate::udp::Doorway;
+use crate::{Config, ProxyError};
+
+/// What is opened in the router's namespace r, by a thread that is there for a moment.
+///
+/// Rules in r lead to it: TPROXY sends what is named at [`Inside::tcp_port`] and [`Inside::udp_port`] there.
+#[derive(Debug)]
+pub struct Inside {
+    pub(crate) listener: OwnedFd,
+    pub(crate) gate: Gate,
+    /// Sends frames to the program.
+    pub(crate) outlet: PacketSocket,
+    pub(crate) doorway: Doorway,
+    pub(crate) maker: Maker,
+    tcp_port: u16,
+}
+
+impl Inside {
+    /// Opens the sockets in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`ProxyError::Inside`].
+    pub fn open() -> Result<Self, ProxyError> {
+        let listener = listener()?;
+        let tcp_port = port(&listener)?;
+        Ok(Self {
+            listener,
+            gate: Gate::open()?,
+            outlet: PacketSocket::open().map_err(ProxyError::inside("open a packet socket"))?,
+            doorway: Doorway::open()?,
+            maker: Maker::start()?,
+            tcp_port,
+        })
+    }
+
+    /// Where TPROXY must send TCP that comes in by the loopback device, for both families.
+    pub fn tcp_port(&self) -> u16 {
+        self.tcp_port
+    }
+
+    /// Where TPROXY must send UDP that comes in by the veth, for both families.
+    pub fn udp_port(&self) -> u16 {
+        self.doorway.port()
+    }
+
+    /// Names the veth, which exists by now and is up.
+    pub(crate) fn bind(&self, config: &Config) -> Result<(), ProxyError> {
+        self.outlet.bind_link(config.ifindex, 0).map_err(ProxyError::inside("send by the veth"))?;
+        self.gate.bind(config.ifindex)
+    }
+}
+
+/// A socket that serves both families and may have any address of them.
+pub(crate) fn transparent(kind: SocketType) -> Result<OwnedFd, ProxyError> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET6, kind, flags, None)
+        .map_err(ProxyError::inside("open a transparent socket"))?;
+    sockopt::set_ipv6_v6only(&socket, false).map_err(ProxyError::inside("serve both families"))?;
+    set_transparent_v4(socket.as_fd()).map_err(ProxyError::inside("stand in for IPv4 addresses"))?;
+    set_transparent_v6(socket.as_fd()).map_err(ProxyError::inside("stand in for IPv6 addresses"))?;
+    Ok(socket)
+}
+
+/// The port that the kernel chose.
+pub(crate) fn port(socket: &OwnedFd) -> Result<u16, ProxyError> {
+    let address = rustix::net::getsockname(socket).map_err(ProxyError::inside("name a socket"))?;
+    let address = SocketAddr::try_from(address).map_err(ProxyError::inside("name a socket"))?;
+    Ok(address.port())
+}
+
+fn listener() -> Result<OwnedFd, ProxyError> {
+    let socket = transparent(SocketType::STREAM)?;
+    // What is accepted inherits these. No segment waits for another, and urgent bytes stay where they were written.
+    sockopt::set_tcp_nodelay(&socket, true).map_err(ProxyError::inside("set TCP_NODELAY"))?;
+    sockopt::set_socket_oobinline(&socket, true).map_err(ProxyError::inside("set SO_OOBINLINE"))?;
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    rustix::net::bind(&socket, &any).map_err(ProxyError::inside("choose a port"))?;
+    rustix::net::listen(&socket, BACKLOG).map_err(ProxyError::inside("listen"))?;
+    Ok(socket)
+}
+
+/// The kernel takes the lesser of this and net.core.somaxconn.
+const BACKLOG: i32 = 4096;
