@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::barrier::Barrier;
+
 /// Why something about a network namespace failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,20 @@ pub enum NetnsError {
         #[source]
         source: io::Error,
     },
+    /// This user cannot have a user namespace.
+    #[error("cannot {step}{}", barrier.map_or_else(String::new, |barrier| format!(", since {barrier}")))]
+    User {
+        /// What was tried.
+        step: &'static str,
+        /// What is known to stand in the way.
+        barrier: Option<Barrier>,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The program could not be kept to the capabilities that it would have without us.
+    #[error("cannot limit the program's capabilities")]
+    Bounds(#[source] io::Error),
     /// setns(2) refused: `EPERM` without `CAP_SYS_ADMIN`.
     #[error("cannot enter the network namespace")]
     Enter(#[source] io::Error),

@@ -13,7 +13,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::NetnsError;
-use crate::settings;
+use crate::settings::Settings;
 
 /// A network namespace, kept alive by this descriptor.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl Netns {
     /// # Panics
     /// When `inside` panics.
     pub fn create<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<(Self, T), NetnsError> {
-        let carried = settings::read();
+        let carried = Settings::read();
         let unshared = || {
             nsntrace_sys::unshare_netns().map_err(NetnsError::Unshare)?;
-            settings::write(&carried);
+            carried.write();
             Ok((Self::of_this_thread()?, inside()))
         };
         thread::scope(|scope| {

@@ -1,12 +1,15 @@
 //! Namespaces of threads.
 //!
 //! # Kernel interface
-//! `unshare(CLONE_NEWNET)`, `unshare(CLONE_NEWNS)` (`CAP_SYS_ADMIN`), `SO_NETNS_COOKIE` (Linux 5.14).
+//! `unshare(CLONE_NEWNET)`, `unshare(CLONE_NEWNS)` (`CAP_SYS_ADMIN`), `unshare(CLONE_NEWUSER)`, ioctl `NS_GET_USERNS` (Linux 4.9),
+//! `SO_NETNS_COOKIE` (Linux 5.14).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::thread::UnshareFlags;
+
+use crate::process::wait_until_single_threaded;
 
 /// Moves the calling thread into a new network namespace, alone.
 ///
@@ -27,6 +30,35 @@ pub fn unshare_mounts() -> io::Result<()> {
     // SAFETY: CLONE_NEWNS also unshares the working directory and root (CLONE_FS) of the one thread that there is;
     // no memory or descriptor that Rust code relies on changes.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?)
+}
+
+/// Moves this process into a new user namespace, in which it has every capability and nobody is mapped yet.
+///
+/// To be called before any thread is started, or after all have been joined.
+///
+/// # Errors
+/// `ENOSPC` at `user.max_user_namespaces` or below 32 levels (`EUSERS` before Linux 4.9); `EPERM` in a chroot, or where an administrator, a
+/// security module or a seccomp filter forbids it; `EINVAL` when the kernel has no user namespaces. See user_namespaces(7). In words:
+/// another thread has not ended within 2 s.
+pub fn unshare_user() -> io::Result<()> {
+    wait_until_single_threaded()?;
+    // SAFETY: CLONE_NEWUSER also unshares the working directory and root (CLONE_FS) of the one thread that there is, and replaces its
+    // credentials; no memory or descriptor that Rust code relies on changes.
+    Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }?)
+}
+
+/// The user namespace that a network namespace belongs to: who has `CAP_NET_ADMIN` in it has that capability over the network namespace.
+///
+/// # Errors
+/// `EPERM` when it is neither the caller's user namespace nor one below it. See ioctl_nsfs(2).
+pub fn owner_of_netns(netns: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the request takes no argument and gives a new descriptor.
+    let fd = unsafe { libc::ioctl(netns.as_raw_fd(), NS_GET_USERNS) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The number of the network namespace that a socket belongs to: unique from boot to shutdown.
@@ -51,3 +83,5 @@ pub fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
 
 /// include/uapi/asm-generic/socket.h; the libc crate has it for some targets only.
 const SO_NETNS_COOKIE: libc::c_int = 71;
+/// include/uapi/linux/nsfs.h: `_IO(0xb7, 1)`. The type of ioctl's second argument is not the same in all C libraries.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;

@@ -26,7 +26,7 @@ pub enum Fork {
 /// # Errors
 /// `EAGAIN` at the limit of processes (`RLIMIT_NPROC`, `pids.max`), `ENOMEM`. In words: another thread has not ended within 2 s.
 pub fn fork() -> io::Result<Fork> {
-    wait_until_alone(threads, PATIENCE)?;
+    wait_until_single_threaded()?;
     // SAFETY: this process has one thread, so no lock is held by somebody who does not exist in the child, and the child
     // may use everything that the parent could.
     let pid = unsafe { libc::fork() };
@@ -51,6 +51,11 @@ pub fn is_in_our_process_group(pid: Pid) -> bool {
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) takes an integer and does not return.
     unsafe { libc::_exit(status) }
+}
+
+/// Waits until every thread that has been joined is gone for the kernel, too.
+pub(crate) fn wait_until_single_threaded() -> io::Result<()> {
+    wait_until_alone(threads, PATIENCE)
 }
 
 /// Waits until `threads` counts one.
