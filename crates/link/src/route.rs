@@ -111,6 +111,16 @@ impl Route {
         let destination = Prefix::default_of(IpFamily::of(gateway));
         Self::new(destination, table::MAIN, NextHop { oif, gateway: Some(gateway) })
     }
+
+    /// Makes every address of a family that no other route is for an address of this machine: `ip route add local default dev lo table
+    /// main`.
+    ///
+    /// Not in the local table, which the kernel looks at first: there it would win over the network of a link.
+    pub fn everywhere_is_here(family: IpFamily) -> Self {
+        let next_hop = NextHop { oif: IfIndex::LOOPBACK, gateway: None };
+        let route = Self::new(Prefix::default_of(family), table::MAIN, next_hop);
+        Self { kind: RouteKind::Local, scope: RtScope::Host.into(), ..route }
+    }
 }
 
 impl RouteSocket {

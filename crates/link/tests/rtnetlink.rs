@@ -518,3 +518,29 @@ fn a_list_of_many_parts_is_whole() {
         assert_eq!(ours.count(), 4000);
     });
 }
+
+#[test]
+fn everywhere_else_is_here() {
+    isolated(|| {
+        let mut socket = RouteSocket::open().unwrap();
+        dressed_veth(&mut socket);
+        let mut plan = Plan::new();
+        plan.set_up(IfIndex::LOOPBACK);
+        for family in IpFamily::ALL {
+            plan.add_route(&Route::everywhere_is_here(family));
+        }
+        socket.apply(&plan).unwrap();
+        let kind = |address: &str| {
+            let reply = sh(&format!("ip -j route get {address}"));
+            (reply.contains(r#""type":"local""#), reply.contains(r#""dev":"a0""#))
+        };
+        for address in ["8.8.8.8", "2001:db8:ff::1", "10.0.0.1", "fd00::1"] {
+            assert_eq!(kind(address), (true, false), "{address}");
+        }
+        for address in ["192.0.2.2", "2001:db8:1::2"] {
+            assert_eq!(kind(address), (false, true), "{address} is on the link");
+        }
+        let shown = sh("ip route show table main type local");
+        assert!(shown.starts_with("local default dev lo") && shown.contains("scope host"), "{shown}");
+    });
+}
