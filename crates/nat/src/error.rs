@@ -89,6 +89,8 @@ pub enum Step {
     AddMasquerade,
     /// `nft add rule ... ct state`.
     AddStateMatch,
+    /// `nft add rule ... tproxy`.
+    AddTproxy,
     /// `nft add rule`.
     AddRule,
     /// `nft flush chain`.
@@ -113,6 +115,7 @@ impl Step {
             Self::AddChain(_) => Some("CONFIG_NFT_NAT (module nft_chain_nat) of Linux 5.2 or later"),
             Self::AddMasquerade => Some("CONFIG_NFT_MASQ (module nft_masq)"),
             Self::AddStateMatch => Some("CONFIG_NFT_CT (module nft_ct)"),
+            Self::AddTproxy => Some("CONFIG_NFT_TPROXY (module nft_tproxy)"),
             Self::ListConnections => Some("CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)"),
             Self::AddRule | Self::FlushChain | Self::DeleteTable | Self::ForgetConnection => None,
         }
@@ -128,6 +131,7 @@ impl fmt::Display for Step {
             Self::AddChain(kind) => write!(f, "add a {kind} chain"),
             Self::AddMasquerade => f.write_str("masquerade"),
             Self::AddStateMatch => f.write_str("match the state of a connection"),
+            Self::AddTproxy => f.write_str("lead connections to a proxy"),
             Self::AddRule => f.write_str("add a rule"),
             Self::FlushChain => f.write_str("replace the rules of a chain"),
             Self::DeleteTable => f.write_str("delete an nf_tables table"),
@@ -168,6 +172,11 @@ mod tests {
             Step::AddStateMatch,
             Errno::NOENT,
             "this kernel cannot match the state of a connection: it lacks CONFIG_NFT_CT (module nft_ct)",
+        );
+        check(
+            Step::AddTproxy,
+            Errno::NOENT,
+            "this kernel cannot lead connections to a proxy: it lacks CONFIG_NFT_TPROXY (module nft_tproxy)",
         );
     }
 

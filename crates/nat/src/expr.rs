@@ -5,25 +5,26 @@
 //! the last one says what becomes of the packet. We use one register, number 1, of 16 bytes.
 //!
 //! # Kernel interface
-//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`. Every number
+//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`, `tproxy`. Every number
 //! in network order, save what is in a register: that is as the machine or the packet has it.
 //!
 //! # References
 //! include/uapi/linux/netfilter/nf_tables.h; net/netfilter/nft_meta.c, `nft_payload.c`, `nft_cmp.c`,
-//! `nft_ct.c`; `nft --debug=netlink list ruleset` prints the same.
+//! `nft_ct.c`, `nft_tproxy.c`; `nft --debug=netlink list ruleset` prints the same.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nsntrace_netlink::AttributeWriter;
 
 use crate::uapi::{
-    CT_STATE_ESTABLISHED, CT_STATE_RELATED, NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFT_CMP_EQ,
-    NFT_CMP_NEQ, NFT_CT_STATE, NFT_META_IIFNAME, NFT_META_NFPROTO, NFT_META_OIFNAME,
-    NFT_PAYLOAD_NETWORK_HEADER, NFT_REG_1, NFT_REG_VERDICT, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN,
-    NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG,
-    NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
-    NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_META_DREG, NFTA_META_KEY,
-    NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_VERDICT_CODE,
+    CT_STATE_ESTABLISHED, CT_STATE_RELATED, NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_UNSPEC,
+    NFT_CMP_EQ, NFT_CMP_NEQ, NFT_CT_STATE, NFT_META_IIFNAME, NFT_META_L4PROTO, NFT_META_NFPROTO,
+    NFT_META_OIFNAME, NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER, NFT_REG_1, NFT_REG_VERDICT,
+    NFTA_BITWISE_DREG, NFTA_BITWISE_LEN, NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR,
+    NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+    NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_META_DREG,
+    NFTA_META_KEY, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET,
+    NFTA_TPROXY_FAMILY, NFTA_TPROXY_REG_PORT, NFTA_VERDICT_CODE,
 };
 
 /// A part of a rule, in the words of nft(8).
@@ -45,10 +46,23 @@ pub(crate) enum Expr<'a> {
     IsReply,
     /// `masquerade`
     Masquerade,
+    /// `meta l4proto PROTOCOL`
+    Protocol(Protocol),
+    /// `tcp flags syn / fin,syn,rst,ack`, of what `meta l4proto` has told to be TCP
+    IsSyn,
+    /// `tproxy to :PORT`, of both families
+    Tproxy(u16),
     /// `accept`
     Accept,
     /// `drop`
     Drop,
+}
+
+/// What an IP packet carries, by its number: protocols(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Tcp = 6,
+    Udp = 17,
 }
 
 impl Expr<'_> {
@@ -75,10 +89,20 @@ impl Expr<'_> {
             Self::Ipv6Source(address) => compare_source(a, NFPROTO_IPV6, IPV6_SADDR, &address.octets()),
             Self::IsReply => {
                 load_ct_state(a);
-                keep_bits(a, CT_STATE_ESTABLISHED | CT_STATE_RELATED);
+                keep_bits(a, &(CT_STATE_ESTABLISHED | CT_STATE_RELATED).to_ne_bytes());
                 compare(a, NFT_CMP_NEQ, &0_u32.to_ne_bytes());
             }
             Self::Masquerade => instruction(a, "masq", |_| {}),
+            Self::Protocol(protocol) => {
+                load_meta(a, NFT_META_L4PROTO);
+                compare(a, NFT_CMP_EQ, &[protocol as u8]);
+            }
+            Self::IsSyn => {
+                load_payload(a, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1);
+                keep_bits(a, &[TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK]);
+                compare(a, NFT_CMP_EQ, &[TCP_SYN]);
+            }
+            Self::Tproxy(port) => tproxy(a, port),
             Self::Accept => verdict(a, NF_ACCEPT),
             Self::Drop => verdict(a, NF_DROP),
         }
@@ -120,13 +144,18 @@ fn load_ct_state(a: &mut AttributeWriter<'_>) {
 fn compare_source(a: &mut AttributeWriter<'_>, nfproto: u8, offset: u32, address: &[u8]) {
     load_meta(a, NFT_META_NFPROTO);
     compare(a, NFT_CMP_EQ, &[nfproto]);
+    let len = u32::try_from(address.len()).expect("an address has 4 or 16 bytes");
+    load_payload(a, NFT_PAYLOAD_NETWORK_HEADER, offset, len);
+    compare(a, NFT_CMP_EQ, address);
+}
+
+fn load_payload(a: &mut AttributeWriter<'_>, base: u32, offset: u32, len: u32) {
     instruction(a, "payload", |a| {
         a.u32_be(NFTA_PAYLOAD_DREG, NFT_REG_1);
-        a.u32_be(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
+        a.u32_be(NFTA_PAYLOAD_BASE, base);
         a.u32_be(NFTA_PAYLOAD_OFFSET, offset);
-        a.u32_be(NFTA_PAYLOAD_LEN, u32::try_from(address.len()).expect("an address has 4 or 16 bytes"));
+        a.u32_be(NFTA_PAYLOAD_LEN, len);
     });
-    compare(a, NFT_CMP_EQ, address);
 }
 
 fn compare(a: &mut AttributeWriter<'_>, op: u32, value: &[u8]) {
@@ -137,13 +166,26 @@ fn compare(a: &mut AttributeWriter<'_>, op: u32, value: &[u8]) {
     });
 }
 
-fn keep_bits(a: &mut AttributeWriter<'_>, bits: u32) {
+fn keep_bits(a: &mut AttributeWriter<'_>, bits: &[u8]) {
+    let len = u32::try_from(bits.len()).expect("a register has 16 bytes");
     instruction(a, "bitwise", |a| {
         a.u32_be(NFTA_BITWISE_SREG, NFT_REG_1);
         a.u32_be(NFTA_BITWISE_DREG, NFT_REG_1);
-        a.u32_be(NFTA_BITWISE_LEN, 4);
-        a.nested(NFTA_BITWISE_MASK, |a| a.bytes(NFTA_DATA_VALUE, &bits.to_ne_bytes()));
-        a.nested(NFTA_BITWISE_XOR, |a| a.bytes(NFTA_DATA_VALUE, &[0; 4]));
+        a.u32_be(NFTA_BITWISE_LEN, len);
+        a.nested(NFTA_BITWISE_MASK, |a| a.bytes(NFTA_DATA_VALUE, bits));
+        a.nested(NFTA_BITWISE_XOR, |a| a.bytes(NFTA_DATA_VALUE, &vec![0; bits.len()]));
+    });
+}
+
+/// A family that is not specified is both of an `inet` table, which goes without an address alone.
+fn tproxy(a: &mut AttributeWriter<'_>, port: u16) {
+    instruction(a, "immediate", |a| {
+        a.u32_be(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+        a.nested(NFTA_IMMEDIATE_DATA, |a| a.bytes(NFTA_DATA_VALUE, &port.to_be_bytes()));
+    });
+    instruction(a, "tproxy", |a| {
+        a.u32_be(NFTA_TPROXY_FAMILY, NFPROTO_UNSPEC.into());
+        a.u32_be(NFTA_TPROXY_REG_PORT, NFT_REG_1);
     });
 }
 
@@ -162,3 +204,9 @@ const IFNAMSIZ: usize = 16;
 const IPV4_SADDR: u32 = 12;
 /// Offset of the source address in an IPv6 header (RFC 8200, section 3).
 const IPV6_SADDR: u32 = 8;
+/// Offset of the flags in a TCP header, and some of them (RFC 9293, section 3.1).
+const TCP_FLAGS: u32 = 13;
+const TCP_FIN: u8 = 1;
+const TCP_SYN: u8 = 2;
+const TCP_RST: u8 = 4;
+const TCP_ACK: u8 = 16;

@@ -1,8 +1,9 @@
-//! Masquerading for one device with an `nf_tables` table that dies with its owner; and what connection
-//! tracking remembers of it.
+//! Masquerading for one device with an `nf_tables` table that dies with its owner, and what connection
+//! tracking remembers of it; or, in a namespace of our own, the way to a proxy.
 //!
 //! [`Nat::install`] makes the table, and the kernel removes it when the [`Nat`] is dropped or its process
-//! killed. [`conntrack`] makes the kernel forget the connections.
+//! killed. [`conntrack`] makes the kernel forget the connections. [`lead_to_proxy`] is for a namespace that is
+//! nobody else's.
 //!
 //! ```no_run
 //! use nsntrace_nat::{Nat, Owner, Spec};
@@ -30,9 +31,11 @@ mod expr;
 mod rules;
 mod stale;
 mod table;
+mod tproxy;
 mod transaction;
 mod uapi;
 
 pub use error::{NatError, Step};
 pub use stale::remove_stale;
 pub use table::{Nat, Owner, Spec};
+pub use tproxy::{Ports, lead_to_proxy};

@@ -29,7 +29,7 @@
 use crate::{
     Spec,
     expr::Expr,
-    transaction::{BaseChain, Transaction},
+    transaction::{BaseChain, Policy, Transaction},
     uapi::{NF_INET_FORWARD, NF_INET_POST_ROUTING, NF_IP_PRI_FILTER, NF_IP_PRI_NAT_SRC},
 };
 
@@ -79,9 +79,18 @@ fn add_guards<S: AsRef<str>>(transaction: &mut Transaction<'_>, device_prefix: &
     }
 }
 
-const POSTROUTING: BaseChain =
-    BaseChain { name: "postrouting", kind: "nat", hook: NF_INET_POST_ROUTING, priority: NF_IP_PRI_NAT_SRC };
-const FORWARD: BaseChain =
-    BaseChain { name: "forward", kind: "filter", hook: NF_INET_FORWARD, priority: NF_IP_PRI_FILTER };
-const GUARD: BaseChain =
-    BaseChain { name: "guard", kind: "filter", hook: NF_INET_FORWARD, priority: NF_IP_PRI_FILTER };
+const POSTROUTING: BaseChain = BaseChain {
+    name: "postrouting",
+    kind: "nat",
+    hook: NF_INET_POST_ROUTING,
+    priority: NF_IP_PRI_NAT_SRC,
+    policy: Policy::Accept,
+};
+const FORWARD: BaseChain = BaseChain {
+    name: "forward",
+    kind: "filter",
+    hook: NF_INET_FORWARD,
+    priority: NF_IP_PRI_FILTER,
+    policy: Policy::Accept,
+};
+const GUARD: BaseChain = BaseChain { name: "guard", ..FORWARD };

@@ -210,7 +210,7 @@ fn is_name_taken(error: &NatError) -> bool {
     refusal.index == Transaction::FIRST && matches!(refusal.errno, Errno::EXIST | Errno::PERM)
 }
 
-fn check_name(name: &str) -> Result<(), NatError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NatError> {
     match name.len() {
         1..=15 => Ok(()),
         _ => Err(NatError::DeviceName { name: name.to_owned() }),

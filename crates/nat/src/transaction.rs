@@ -22,7 +22,7 @@ use crate::{
     NatError, Step,
     expr::Expr,
     uapi::{
-        NF_ACCEPT, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFPROTO_INET,
+        NF_ACCEPT, NF_DROP, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFPROTO_INET,
         NFPROTO_UNSPEC, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE,
         NFT_MSG_NEWTABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE,
         NFTA_CHAIN_TYPE, NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
@@ -45,6 +45,14 @@ pub(crate) struct BaseChain {
     pub(crate) kind: &'static str,
     pub(crate) hook: u32,
     pub(crate) priority: i32,
+    pub(crate) policy: Policy,
+}
+
+/// What becomes of packets that no rule of a chain decides on.
+#[derive(Clone, Copy)]
+pub(crate) enum Policy {
+    Accept,
+    Drop,
 }
 
 impl<'a> Transaction<'a> {
@@ -73,14 +81,18 @@ impl<'a> Transaction<'a> {
         self.push(Step::DeleteTable, NFT_MSG_DELTABLE, NlmF::empty(), |a| a.str(NFTA_TABLE_NAME, table));
     }
 
-    /// `nft add chain inet TABLE NAME { type KIND hook HOOK priority PRIORITY; policy accept; }`.
+    /// `nft add chain inet TABLE NAME { type KIND hook HOOK priority PRIORITY; policy POLICY; }`.
     pub(crate) fn add_chain(&mut self, chain: BaseChain) {
         let table = self.table;
         self.push(Step::AddChain(chain.kind), NFT_MSG_NEWCHAIN, NlmF::CREATE | NlmF::EXCL, |a| {
             a.str(NFTA_CHAIN_TABLE, table);
             a.str(NFTA_CHAIN_NAME, chain.name);
             a.str(NFTA_CHAIN_TYPE, chain.kind);
-            a.u32_be(NFTA_CHAIN_POLICY, NF_ACCEPT);
+            let policy = match chain.policy {
+                Policy::Accept => NF_ACCEPT,
+                Policy::Drop => NF_DROP,
+            };
+            a.u32_be(NFTA_CHAIN_POLICY, policy);
             a.nested(NFTA_CHAIN_HOOK, |a| {
                 a.u32_be(NFTA_HOOK_HOOKNUM, chain.hook);
                 a.bytes(NFTA_HOOK_PRIORITY, &chain.priority.to_be_bytes());
@@ -143,6 +155,8 @@ fn step_of(exprs: &[Expr<'_>]) -> Step {
         Step::AddMasquerade
     } else if exprs.contains(&Expr::IsReply) {
         Step::AddStateMatch
+    } else if exprs.iter().any(|expr| matches!(expr, Expr::Tproxy(_))) {
+        Step::AddTproxy
     } else {
         Step::AddRule
     }

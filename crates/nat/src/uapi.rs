@@ -5,12 +5,14 @@ pub(crate) const NFPROTO_UNSPEC: u8 = 0;
 pub(crate) const NFPROTO_INET: u8 = 1;
 pub(crate) const NFPROTO_IPV4: u8 = 2;
 pub(crate) const NFPROTO_IPV6: u8 = 10;
+pub(crate) const NF_INET_PRE_ROUTING: u32 = 0;
 pub(crate) const NF_INET_FORWARD: u32 = 2;
 pub(crate) const NF_INET_POST_ROUTING: u32 = 4;
 pub(crate) const NF_DROP: u32 = 0;
 pub(crate) const NF_ACCEPT: u32 = 1;
 
 /// linux/netfilter_ipv4.h: `enum nf_ip_hook_priorities`.
+pub(crate) const NF_IP_PRI_MANGLE: i32 = -150;
 pub(crate) const NF_IP_PRI_FILTER: i32 = 0;
 pub(crate) const NF_IP_PRI_NAT_SRC: i32 = 100;
 
@@ -66,6 +68,7 @@ pub(crate) const NFTA_IMMEDIATE_DATA: u16 = 2;
 pub(crate) const NFT_META_IIFNAME: u32 = 6;
 pub(crate) const NFT_META_OIFNAME: u32 = 7;
 pub(crate) const NFT_META_NFPROTO: u32 = 15;
+pub(crate) const NFT_META_L4PROTO: u32 = 16;
 pub(crate) const NFTA_META_DREG: u16 = 1;
 pub(crate) const NFTA_META_KEY: u16 = 2;
 
@@ -78,6 +81,7 @@ pub(crate) const NFTA_CMP_DATA: u16 = 3;
 
 /// linux/netfilter/nf_tables.h: `enum nft_payload_bases`, `enum nft_payload_attributes`.
 pub(crate) const NFT_PAYLOAD_NETWORK_HEADER: u32 = 1;
+pub(crate) const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 pub(crate) const NFTA_PAYLOAD_DREG: u16 = 1;
 pub(crate) const NFTA_PAYLOAD_BASE: u16 = 2;
 pub(crate) const NFTA_PAYLOAD_OFFSET: u16 = 3;
@@ -89,6 +93,10 @@ pub(crate) const NFTA_BITWISE_DREG: u16 = 2;
 pub(crate) const NFTA_BITWISE_LEN: u16 = 3;
 pub(crate) const NFTA_BITWISE_MASK: u16 = 4;
 pub(crate) const NFTA_BITWISE_XOR: u16 = 5;
+
+/// linux/netfilter/nf_tables.h: `enum nft_tproxy_attributes`.
+pub(crate) const NFTA_TPROXY_FAMILY: u16 = 1;
+pub(crate) const NFTA_TPROXY_REG_PORT: u16 = 3;
 
 /// linux/netfilter/nf_tables.h: `enum nft_ct_keys`, `enum nft_ct_attributes`.
 pub(crate) const NFT_CT_STATE: u32 = 0;

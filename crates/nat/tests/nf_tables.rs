@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nsntrace_nat::{Nat, NatError, Owner, Spec, conntrack, remove_stale};
+use nsntrace_nat::{Nat, NatError, Owner, Ports, Spec, conntrack, lead_to_proxy, remove_stale};
 use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::io::Errno;
 
@@ -223,6 +223,25 @@ fn without_the_capability_the_kernel_says_no() {
         assert_eq!(error.to_string(), "cannot use nf_tables");
         let error = conntrack::forget("10.203.0.1".parse().unwrap()).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::PERM));
+    });
+}
+
+#[test]
+fn the_way_to_a_proxy_is_that_of_the_module_header() {
+    isolated(|| {
+        lead_to_proxy("nst0", Ports { tcp: 4001, udp: 4002 }).unwrap();
+        assert_eq!(
+            rules("nsntrace", "prerouting"),
+            [
+                "type filter hook prerouting priority mangle; policy drop;",
+                "iifname \"nst0\" tcp flags syn / fin,syn,rst,ack drop",
+                "iifname \"nst0\" meta l4proto tcp accept",
+                "iifname \"nst0\" meta l4proto udp tproxy to :4002 accept",
+                "iifname \"lo\" tcp flags syn / fin,syn,rst,ack tproxy to :4001 accept",
+            ]
+        );
+        let error = lead_to_proxy("nst0", Ports { tcp: 1, udp: 2 }).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EXIST));
     });
 }
 
