@@ -3,6 +3,7 @@
 //! rustix covers most of what nsntrace asks of the kernel. What is here is the rest: fork, signal masks and signalfd,
 //! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
 
+mod datagram;
 mod descriptors;
 mod device;
 mod handover;
@@ -14,6 +15,9 @@ mod signals;
 mod time;
 mod transparent;
 
+pub use datagram::{
+    Datagram, DeliveryError, Detail, Family, Origin, receive_datagram, receive_error, send_datagrams, tell,
+};
 pub use descriptors::Inherited;
 pub use device::set_tx_checksum_offload;
 pub use netns::{netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user};
