@@ -95,6 +95,10 @@ pub enum Step {
     AddRule,
     /// `nft flush chain`.
     FlushChain,
+    /// `nft delete chain`.
+    DeleteChain,
+    /// `nft list chain`.
+    ReadCounters,
     /// `nft delete table`.
     DeleteTable,
     /// `nft list tables`.
@@ -117,7 +121,12 @@ impl Step {
             Self::AddStateMatch => Some("CONFIG_NFT_CT (module nft_ct)"),
             Self::AddTproxy => Some("CONFIG_NFT_TPROXY (module nft_tproxy)"),
             Self::ListConnections => Some("CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)"),
-            Self::AddRule | Self::FlushChain | Self::DeleteTable | Self::ForgetConnection => None,
+            Self::AddRule
+            | Self::FlushChain
+            | Self::DeleteChain
+            | Self::ReadCounters
+            | Self::DeleteTable
+            | Self::ForgetConnection => None,
         }
     }
 }
@@ -134,6 +143,8 @@ impl fmt::Display for Step {
             Self::AddTproxy => f.write_str("lead connections to a proxy"),
             Self::AddRule => f.write_str("add a rule"),
             Self::FlushChain => f.write_str("replace the rules of a chain"),
+            Self::DeleteChain => f.write_str("delete a chain"),
+            Self::ReadCounters => f.write_str("read the counters of a chain"),
             Self::DeleteTable => f.write_str("delete an nf_tables table"),
             Self::ListTables => f.write_str("list the tables of nf_tables"),
             Self::ListConnections => f.write_str("list tracked connections"),

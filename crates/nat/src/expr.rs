@@ -5,7 +5,7 @@
 //! the last one says what becomes of the packet. We use one register, number 1, of 16 bytes.
 //!
 //! # Kernel interface
-//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`, `tproxy`. Every number
+//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`, `counter`, `tproxy`. Every number
 //! in network order, save what is in a register: that is as the machine or the packet has it.
 //!
 //! # References
@@ -48,10 +48,14 @@ pub(crate) enum Expr<'a> {
     Masquerade,
     /// `meta l4proto PROTOCOL`
     Protocol(Protocol),
+    /// `tcp sport PORT`, of what `meta l4proto` has told to be TCP
+    TcpSourcePort(u16),
     /// `tcp flags syn / fin,syn,rst,ack`, of what `meta l4proto` has told to be TCP
     IsSyn,
     /// `tproxy to :PORT`, of both families
     Tproxy(u16),
+    /// `counter`
+    Counter,
     /// `accept`
     Accept,
     /// `drop`
@@ -97,12 +101,17 @@ impl Expr<'_> {
                 load_meta(a, NFT_META_L4PROTO);
                 compare(a, NFT_CMP_EQ, &[protocol as u8]);
             }
+            Self::TcpSourcePort(port) => {
+                load_payload(a, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_SPORT, 2);
+                compare(a, NFT_CMP_EQ, &port.to_be_bytes());
+            }
             Self::IsSyn => {
                 load_payload(a, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1);
                 keep_bits(a, &[TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK]);
                 compare(a, NFT_CMP_EQ, &[TCP_SYN]);
             }
             Self::Tproxy(port) => tproxy(a, port),
+            Self::Counter => instruction(a, "counter", |_| {}),
             Self::Accept => verdict(a, NF_ACCEPT),
             Self::Drop => verdict(a, NF_DROP),
         }
@@ -204,7 +213,8 @@ const IFNAMSIZ: usize = 16;
 const IPV4_SADDR: u32 = 12;
 /// Offset of the source address in an IPv6 header (RFC 8200, section 3).
 const IPV6_SADDR: u32 = 8;
-/// Offset of the flags in a TCP header, and some of them (RFC 9293, section 3.1).
+/// Offsets of source port and flags in a TCP header, and some of the flags (RFC 9293, section 3.1).
+const TCP_SPORT: u32 = 0;
 const TCP_FLAGS: u32 = 13;
 const TCP_FIN: u8 = 1;
 const TCP_SYN: u8 = 2;

@@ -28,6 +28,7 @@
 pub mod conntrack;
 mod error;
 mod expr;
+mod probe;
 mod rules;
 mod stale;
 mod table;
@@ -36,6 +37,7 @@ mod transaction;
 mod uapi;
 
 pub use error::{NatError, Step};
+pub use probe::Seen;
 pub use stale::remove_stale;
 pub use table::{Nat, Owner, Spec};
 pub use tproxy::{Ports, lead_to_proxy};

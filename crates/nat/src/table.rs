@@ -15,13 +15,13 @@
 //! # References
 //! nft(8); `nf_tables_newtable()`, `nft_rcv_nl_event()` in `net/netfilter/nf_tables_api.c`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nsntrace_netlink::{Family, Refusal, RequestError, Socket, SocketError};
 use rustix::io::Errno;
 
 use crate::{
-    NatError, Step,
+    NatError, Seen, Step, probe,
     rules::{add_all, replace_guards},
     transaction::Transaction,
     uapi::NFT_TABLE_F_OWNER,
@@ -105,6 +105,31 @@ impl Nat {
         let mut transaction = Transaction::new(&self.table);
         replace_guards(&mut transaction, &self.device_prefix, guarded);
         transaction.commit(&mut self.socket)
+    }
+
+    /// Asks whether others let pass what comes from `sources`, which are to connect by TCP until [`end_probe`](Self::end_probe). They
+    /// reach nobody.
+    ///
+    /// # Errors
+    /// [`NatError::Refused`]: `EEXIST` when a probe is going on.
+    pub fn begin_probe(&mut self, sources: &[SocketAddr]) -> Result<(), NatError> {
+        probe::begin(&mut self.socket, &self.table, sources)
+    }
+
+    /// What was seen so far of each source.
+    ///
+    /// # Errors
+    /// [`NatError::Refused`], [`NatError::Netlink`].
+    pub fn probed(&mut self) -> Result<Vec<Seen>, NatError> {
+        probe::read(&mut self.socket, &self.table)
+    }
+
+    /// Ends the probe: the sources are like any other.
+    ///
+    /// # Errors
+    /// [`NatError::Refused`]: `ENOENT` when there was none.
+    pub fn end_probe(&mut self) -> Result<(), NatError> {
+        probe::end(&mut self.socket, &self.table)
     }
 
     /// The name of the table.

@@ -2,7 +2,7 @@
 //!
 //! # Kernel interface
 //! `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`, `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWCHAIN`,
-//! `NFT_MSG_NEWRULE`, `NFT_MSG_DELRULE`, each behind a `struct nfgenmsg`. `CAP_NET_ADMIN` over the network
+//! `NFT_MSG_DELCHAIN`, `NFT_MSG_NEWRULE`, `NFT_MSG_DELRULE`, each behind a `struct nfgenmsg`. `CAP_NET_ADMIN` over the network
 //! namespace.
 //!
 //! ```text
@@ -23,10 +23,10 @@ use crate::{
     expr::Expr,
     uapi::{
         NF_ACCEPT, NF_DROP, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFPROTO_INET,
-        NFPROTO_UNSPEC, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE,
-        NFT_MSG_NEWTABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE,
-        NFTA_CHAIN_TYPE, NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
-        NFTA_RULE_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
+        NFPROTO_UNSPEC, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN,
+        NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY,
+        NFTA_CHAIN_TABLE, NFTA_CHAIN_TYPE, NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_RULE_CHAIN,
+        NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA,
     },
 };
 
@@ -117,6 +117,16 @@ impl<'a> Transaction<'a> {
         self.push(Step::FlushChain, NFT_MSG_DELRULE, NlmF::empty(), |a| {
             a.str(NFTA_RULE_TABLE, table);
             a.str(NFTA_RULE_CHAIN, chain.name);
+        });
+    }
+
+    /// `nft delete chain inet TABLE CHAIN`, rules and all.
+    pub(crate) fn delete_chain(&mut self, chain: BaseChain) {
+        self.flush_chain(chain);
+        let table = self.table;
+        self.push(Step::DeleteChain, NFT_MSG_DELCHAIN, NlmF::empty(), |a| {
+            a.str(NFTA_CHAIN_TABLE, table);
+            a.str(NFTA_CHAIN_NAME, chain.name);
         });
     }
 

@@ -13,6 +13,7 @@ pub(crate) const NF_ACCEPT: u32 = 1;
 
 /// linux/netfilter_ipv4.h: `enum nf_ip_hook_priorities`.
 pub(crate) const NF_IP_PRI_MANGLE: i32 = -150;
+pub(crate) const NF_IP_PRI_RAW: i32 = -300;
 pub(crate) const NF_IP_PRI_FILTER: i32 = 0;
 pub(crate) const NF_IP_PRI_NAT_SRC: i32 = 100;
 
@@ -27,7 +28,9 @@ pub(crate) const NFT_MSG_NEWTABLE: u16 = 0;
 pub(crate) const NFT_MSG_GETTABLE: u16 = 1;
 pub(crate) const NFT_MSG_DELTABLE: u16 = 2;
 pub(crate) const NFT_MSG_NEWCHAIN: u16 = 3;
+pub(crate) const NFT_MSG_DELCHAIN: u16 = 5;
 pub(crate) const NFT_MSG_NEWRULE: u16 = 6;
+pub(crate) const NFT_MSG_GETRULE: u16 = 7;
 pub(crate) const NFT_MSG_DELRULE: u16 = 8;
 
 /// linux/netfilter/nf_tables.h: `enum nft_table_flags`, `enum nft_table_attributes`.
@@ -97,6 +100,9 @@ pub(crate) const NFTA_BITWISE_XOR: u16 = 5;
 /// linux/netfilter/nf_tables.h: `enum nft_tproxy_attributes`.
 pub(crate) const NFTA_TPROXY_FAMILY: u16 = 1;
 pub(crate) const NFTA_TPROXY_REG_PORT: u16 = 3;
+
+/// linux/netfilter/nf_tables.h: `enum nft_counter_attributes`.
+pub(crate) const NFTA_COUNTER_PACKETS: u16 = 2;
 
 /// linux/netfilter/nf_tables.h: `enum nft_ct_keys`, `enum nft_ct_attributes`.
 pub(crate) const NFT_CT_STATE: u32 = 0;
