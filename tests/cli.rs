@@ -160,7 +160,7 @@ fn without_privilege_it_says_what_is_needed() {
     let lab = Lab::new(&Plan::default());
     lab.host.sh(&format!("chmod 777 {}", lab.dir.path().display()));
     let script = format!(
-        "cd {}; cp {} ./nsntrace; setpriv --reuid=65534 --regid=65534 --clear-groups ./nsntrace true",
+        "cd {}; cp {} ./nsntrace; setpriv --reuid=65534 --regid=65534 --clear-groups ./nsntrace --net nat true",
         lab.dir.path().display(),
         nsntrace_testkit::nsntrace().display()
     );

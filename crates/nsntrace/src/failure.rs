@@ -91,6 +91,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
 fn missing_right(error: &(dyn Error + 'static)) -> Option<&'static str> {
     match error.downcast_ref() {
         Some(NetnsError::Unshare(source)) if is(source, Errno::NOSPC) => Some(TOO_MANY_NAMESPACES),
+        Some(NetnsError::User { barrier: Some(barrier), .. }) => Some(barrier.hint()),
         _ => (errno_of(error)? == Errno::PERM).then_some(NEEDS_PRIVILEGE),
     }
 }
@@ -128,6 +129,8 @@ const TOO_MANY_NAMESPACES: &str =
 
 #[cfg(test)]
 mod tests {
+    use nsntrace_netns::Barrier;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -155,6 +158,16 @@ mod tests {
         check(NetnsError::Unshare(Errno::NOSPC.into()), full, Some(TOO_MANY_NAMESPACES));
         let disk = Task("it", Errno::NOSPC.into());
         check(disk, "cannot do it: No space left on device (os error 28)", None);
+    }
+
+    #[test]
+    fn what_bars_a_user_namespace_has_its_own_hint() {
+        let barred = |barrier| NetnsError::User { step: "try", barrier, source: Errno::PERM.into() };
+        let barrier = Barrier::RootOnly;
+        let message =
+            "cannot try, since kernel.unprivileged_userns_clone is 0: Operation not permitted (os error 1)";
+        check(barred(Some(barrier)), message, Some(barrier.hint()));
+        check(barred(None), "cannot try: Operation not permitted (os error 1)", Some(NEEDS_PRIVILEGE));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use nsntrace_pcapwriter::{Compression, MAX_SNAPLEN};
 
 pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
 use crate::failure::Failure;
+use crate::transport::Transport;
 
 /// What the user asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) device: Option<String>,
     pub(crate) filter: Option<String>,
     pub(crate) user: Option<String>,
+    /// How packets get to the world, if the user has a say in it.
+    pub(crate) net: Option<Transport>,
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
@@ -93,6 +96,7 @@ impl Default for Options {
             device: None,
             filter: None,
             user: None,
+            net: None,
             use_public_dns: false,
             wait_all: false,
             quiet: false,
@@ -178,6 +182,13 @@ fn flag_of(argument: &Arg<'_>) -> Option<&'static Flag> {
         Arg::Long(long) => flag.long == *long,
         Arg::Value(_) => false,
     })
+}
+
+/// A transport by its name; `None` for the one that fits.
+fn transport(typed: &str) -> Result<Option<Transport>, lexopt::Error> {
+    let known = [None, Some(Transport::Nat), Some(Transport::Proxy)];
+    let found = known.into_iter().find(|transport| transport.map_or("auto", Transport::name) == typed);
+    found.ok_or_else(|| format!("'{typed}' is none of auto, nat and proxy").into())
 }
 
 /// As text.
@@ -279,6 +290,14 @@ mod tests {
         refused("--buffer 16 true", "16 bytes");
         refused("-G 0 true", "'0'");
         refused("--direct -o x.pcap.gz true", "not compressed");
+    }
+
+    #[test]
+    fn a_transport_is_named_or_chosen() {
+        assert_eq!(options("--net nat true").net, Some(Transport::Nat));
+        assert_eq!(options("--net=proxy true").net, Some(Transport::Proxy));
+        assert_eq!(options("--net nat --net auto true").net, None);
+        refused("--net slirp true", "--net: 'slirp' is none of");
     }
 
     #[test]

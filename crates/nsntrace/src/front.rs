@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 
-use nsntrace_netns::Netns;
+use nsntrace_netns::{Netns, user};
 use nsntrace_sys::Inherited;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, set_child_subreaper, waitpid};
 
@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::program::Program;
 use crate::protocol::{Order, Outcome, Report};
 use crate::status::{self, End};
+use crate::transport::Transport;
 use crate::worker::{self, Inside};
 
 /// Traces a program from its start to its end.
@@ -43,6 +44,7 @@ enum Started {
 
 /// Everything up to the moment at which the program runs.
 fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Started), Failure> {
+    let bounds = if plan.needs_user_namespace { Some(user::enter()?) } else { None };
     let servers = plan.name_service.loopback_servers();
     let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
     let channel = worker::fork(plan, &netns, inside?, inherited)?;
@@ -55,6 +57,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         name: &plan.options.program,
         arguments: &plan.options.arguments,
         user: plan.user.as_ref(),
+        bounds: bounds.as_ref(),
         name_service: &plan.name_service,
         stdout_to_stderr: plan.outfile.is_stdout,
         mask: watch.mask,
@@ -92,7 +95,7 @@ impl Front {
         }
         match self.finish(end)? {
             Some(outcome) => Ok(self.verdict(end, &outcome)),
-            None => Ok(self.clean_up_after_worker()),
+            None => Ok(self.clean_up_after_worker(plan.transport)),
         }
     }
 
@@ -105,7 +108,7 @@ impl Front {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));
                     }
-                    self.messages.started(&plan.options.program, &interface, v4, v6);
+                    self.messages.started(&plan.options.program, &interface, plan.transport, v4, v6);
                     return Ok(None);
                 }
                 Event::Report(Report::Failed(failure)) => return Err(failure),
@@ -205,10 +208,11 @@ impl Front {
     }
 
     /// Takes back what a worker that was killed would have taken back. For that it must be dead indeed, and the namespace nobody's.
-    fn clean_up_after_worker(self) -> ExitCode {
+    fn clean_up_after_worker(self, transport: Transport) -> ExitCode {
         let Self { events, netns, .. } = self;
         drop(netns);
-        if events.is_worker_gone() {
+        // A proxy leaves nothing on the host.
+        if events.is_worker_gone() && transport == Transport::Nat {
             events.wait_for_workers_death();
             worker::clean_up_after();
         }

@@ -16,6 +16,7 @@ mod plan;
 mod program;
 mod protocol;
 mod status;
+mod transport;
 mod user;
 mod worker;
 

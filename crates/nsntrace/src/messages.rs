@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::failure::Failure;
 use crate::protocol::Outcome;
+use crate::transport::Transport;
 
 /// The voice of one run.
 #[derive(Clone, Copy, Debug)]
@@ -16,14 +17,26 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// The C tool's three lines, printed when the program is about to start.
-    pub(crate) fn started(self, program: &OsStr, interface: &str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) {
+    /// The C tool's three lines, printed when the program is about to start, and what it does not know of.
+    pub(crate) fn started(
+        self,
+        program: &OsStr,
+        interface: &str,
+        transport: Transport,
+        v4: Ipv4Addr,
+        v6: Option<Ipv6Addr>,
+    ) {
         let name = printable(&Path::new(program).file_name().unwrap_or(program).to_string_lossy());
         let also = v6.map_or_else(String::new, |v6| format!("Your IPv6 address in this trace is {v6}.\n"));
+        let how = match transport {
+            Transport::Nat => "",
+            Transport::Proxy => "Connections are passed on by a proxy.\n",
+        };
         self.say(&format!(
             "Starting network trace of '{name}' on interface {interface}.\n\
              Your IP address in this trace is {v4}.\n\
              {also}\
+             {how}\
              Use ctrl-c to end at any time.\n"
         ));
     }

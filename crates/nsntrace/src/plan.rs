@@ -9,6 +9,7 @@ use crate::flags::Options;
 use crate::nameservice::NameService;
 use crate::outfile::Outfile;
 use crate::program;
+use crate::transport::{self, Transport};
 use crate::user::Identity;
 
 /// A trace that can be made as far as one can know without making it.
@@ -19,6 +20,9 @@ pub(crate) struct Plan {
     pub(crate) filter: Vec<Insn>,
     pub(crate) user: Option<Identity>,
     pub(crate) name_service: NameService,
+    pub(crate) transport: Transport,
+    /// We lack the capabilities that it takes, and get them in a user namespace.
+    pub(crate) needs_user_namespace: bool,
     /// The link of `--device`.
     pub(crate) device: Option<Link>,
     pub(crate) outfile: Outfile,
@@ -30,11 +34,16 @@ impl Plan {
         let filter = filter::for_trace(&options)?;
         check_buffer(options.buffer)?;
         program::check(&options.program)?;
+        let transport = Transport::choose(options.net);
+        let needs_user_namespace = transport == Transport::Proxy && !transport::is_privileged();
         let user = options.user.as_deref().map(Identity::find).transpose()?;
+        if let (Some(typed), true) = (&options.user, needs_user_namespace) {
+            return Err(no_other_user(typed));
+        }
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
         let outfile = Outfile::open(&options.outfile, options.rotation)?;
-        Ok(Self { options, filter, user, name_service, device, outfile })
+        Ok(Self { options, filter, user, name_service, transport, needs_user_namespace, device, outfile })
     }
 
     /// Takes back the output file of a trace that did not come about.
@@ -54,6 +63,12 @@ fn check_buffer(bytes: u64) -> Result<(), Failure> {
     let (asked, half) = (bytes >> 20, memory >> 21);
     Err(Failure::new(format!("a buffer of {asked} MiB is more than half of this machine's memory"))
         .hint(format!("--buffer {half}M is the most")))
+}
+
+/// In a user namespace of an ordinary user there is nobody else.
+fn no_other_user(typed: &str) -> Failure {
+    Failure::new(format!("cannot run the program as '{typed}' without privilege"))
+        .hint("run nsntrace as root for --user, or leave it out: the program then runs as you")
 }
 
 fn find_device(name: &str) -> Result<Link, Failure> {

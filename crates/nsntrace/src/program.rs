@@ -19,7 +19,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nsntrace_netns::Netns;
+use nsntrace_netns::{Netns, user::Bounds};
 use nsntrace_sys::{Fork, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, waitpid};
@@ -34,6 +34,8 @@ pub(crate) struct Program<'a> {
     pub(crate) name: &'a OsStr,
     pub(crate) arguments: &'a [OsString],
     pub(crate) user: Option<&'a Identity>,
+    /// What an exec could give to us before we entered a user namespace, if we did.
+    pub(crate) bounds: Option<&'a Bounds>,
     pub(crate) name_service: &'a NameService,
     /// Its standard output goes to standard error: ours is the capture's.
     pub(crate) stdout_to_stderr: bool,
@@ -123,6 +125,9 @@ impl Program<'_> {
         }
         if let Some(user) = self.user {
             user.become_it().map_err(step("cannot become the user of --user"))?;
+        }
+        if let Some(bounds) = self.bounds {
+            bounds.impose()?;
         }
         // After the change of user, which clears it. A program whose trace was killed has no network either.
         set_parent_process_death_signal(Some(Signal::KILL))

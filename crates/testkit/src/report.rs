@@ -16,6 +16,8 @@ pub struct Report {
     pub address4: String,
     /// The program's IPv6 address, where it had one.
     pub address6: Option<String>,
+    /// Whether connections are passed on by a proxy.
+    pub is_proxied: bool,
     /// `Finished capturing N packets.`
     pub packets: u64,
     /// What followed that line.
@@ -60,6 +62,7 @@ struct Parts<'a> {
     interface: &'a str,
     address4: &'a str,
     address6: Option<&'a str>,
+    is_proxied: bool,
     program_stderr: &'a str,
     packets: u64,
     notes: &'a str,
@@ -72,6 +75,7 @@ impl Parts<'_> {
             interface: self.interface.to_owned(),
             address4: self.address4.to_owned(),
             address6: self.address6.map(str::to_owned),
+            is_proxied: self.is_proxied,
             packets: self.packets,
             notes: self.notes.lines().map(str::to_owned).collect(),
             program_stderr: self.program_stderr.to_owned(),
@@ -93,10 +97,12 @@ fn take_apart(said: &str) -> Result<Parts<'_>, &'static str> {
         let (address, more) = more.split_once(".\n").ok_or("no end of the IPv6 address")?;
         (address6, rest) = (Some(address), more);
     }
+    let proxied = rest.strip_prefix("Connections are passed on by a proxy.\n");
+    let (is_proxied, rest) = (proxied.is_some(), proxied.unwrap_or(rest));
     let rest = rest.strip_prefix("Use ctrl-c to end at any time.\n").ok_or("no word about ctrl-c")?;
     let (program_stderr, rest) = rest.split_once("\nFinished capturing ").ok_or("no last line")?;
     let (count, notes) = rest.split_once('\n').ok_or("no end of the last line")?;
     let number = count.strip_suffix(" packets.").or(count.strip_suffix(" packet."));
     let packets = number.and_then(|n| n.parse().ok()).ok_or("no count")?;
-    Ok(Parts { program, interface, address4, address6, program_stderr, packets, notes })
+    Ok(Parts { program, interface, address4, address6, is_proxied, program_stderr, packets, notes })
 }

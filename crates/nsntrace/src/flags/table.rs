@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Options, Request, quantity, text};
+use super::{Options, Request, quantity, text, transport};
 
 /// One flag: how it is typed, what it says of itself, what it does.
 pub(crate) struct Flag {
@@ -180,6 +180,16 @@ pub(crate) const FLAGS: &[Flag] = &[
             Ok(())
         }),
         help: "run the program as USER or USER:GROUP, by name or number",
+    },
+    Flag {
+        short: None,
+        long: "net",
+        group: Group::Program,
+        effect: Effect::Value("HOW", |options, how| {
+            options.net = transport(&text(how)?)?;
+            Ok(())
+        }),
+        help: "reach the network by nat, for which one must be root, or by proxy [auto: what fits]",
     },
     Flag {
         short: None,

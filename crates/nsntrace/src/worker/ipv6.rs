@@ -35,12 +35,8 @@ impl Ipv6 {
     /// Finds out what there can be, given the host's routes, the only device that may be used and the wire's MTU. What the host has
     /// and the program cannot have is noted.
     pub(crate) fn find(routes: &[Route], only: Option<IfIndex>, mtu: u32, notes: &mut Vec<String>) -> Self {
-        let destinations = destinations(routes, only);
+        let destinations = Self::destinations(routes, only, mtu, notes);
         if destinations.is_empty() {
-            return Self::default();
-        }
-        if mtu < LEAST_MTU {
-            notes.push(format!("this trace is IPv4 only: the uplink's MTU of {mtu} is too small for IPv6"));
             return Self::default();
         }
         let forwarding = Forwarding::of_this_host();
@@ -49,6 +45,21 @@ impl Ipv6 {
             return Self::default();
         }
         Self { forwarding, destinations }
+    }
+
+    /// What the host can reach, and hence the program if nobody has to forward. What the wire is too narrow for is noted.
+    pub(crate) fn destinations(
+        routes: &[Route],
+        only: Option<IfIndex>,
+        mtu: u32,
+        notes: &mut Vec<String>,
+    ) -> Vec<Prefix> {
+        let destinations = destinations(routes, only);
+        if destinations.is_empty() || mtu >= LEAST_MTU {
+            return destinations;
+        }
+        notes.push(format!("this trace is IPv4 only: the uplink's MTU of {mtu} is too small for IPv6"));
+        Vec::new()
     }
 }
 

@@ -1,15 +1,13 @@
 //! The wire between the traced namespace and the host: a veth pair with addresses, and nothing on it but the program's packets.
 //!
 //! # Theory of operation
-//! Addresses are chosen and the pair is made under a lock that all runs share, so that each run sees the addresses of the others among
-//! the host's. Each end knows the other's hardware address beforehand, and asks nobody for it. The wire is ready when the kernel has
+//! Its far end is the program's; its near end is in the host's namespace, or in the router's of a proxy. Each end knows the other's hardware address beforehand, and asks nobody for it. The wire is ready when the kernel has
 //! acted on the carrier of both ends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use nsntrace_lease::RunDir;
 use nsntrace_link::block::{self, Block, IPV4_PREFIX_LEN, IPV6_PREFIX_LEN};
 use nsntrace_link::{
     Carrier, IfAddress, IfIndex, IfName, Monitor, NextHop, Plan, Prefix, Route, RouteSocket, Veth,
@@ -19,7 +17,6 @@ use nsntrace_netns::Netns;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use super::ipv6::Ipv6;
 use crate::failure::Failure;
 
 /// One side of the wire: where changes are made, and where they are heard of.
@@ -36,38 +33,44 @@ pub(crate) struct Wire {
     pub(crate) v6: Option<Block<Ipv6Addr>>,
 }
 
+/// The hardware addresses of its two ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Macs {
+    pub(crate) near: [u8; 6],
+    pub(crate) far: [u8; 6],
+}
+
+/// A wire to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WireRequest<'a> {
+    /// The name of the near end; with `%d` in it, the kernel puts the lowest number that is free.
+    pub(crate) name: &'a str,
+    /// The longest packet, bytes.
+    pub(crate) mtu: u32,
+    pub(crate) has_ipv6: bool,
+    /// What the addresses must keep clear of.
+    pub(crate) occupied: &'a [Prefix],
+}
+
 impl Wire {
-    /// Chooses addresses and makes the pair, alone among all runs. Both ends are down.
+    /// Chooses addresses and makes the pair. Both ends are down.
     pub(crate) fn make(
-        run_dir: &RunDir,
         host: &mut RouteSocket,
         netns: &Netns,
-        mtu: u32,
-        ipv6: &Ipv6,
+        request: &WireRequest<'_>,
     ) -> Result<Self, Failure> {
-        let _alone = run_dir.exclusive()?;
-        let occupied = host.occupied()?;
-        let v4 = block::choose_ipv4(&occupied, random()?)?;
-        let v6 = match ipv6.forwarding {
-            Some(_) => Some(block::choose_ipv6(&occupied, random()?)?),
-            None => None,
-        };
+        let v4 = block::choose_ipv4(request.occupied, random()?)?;
+        let v6 = if request.has_ipv6 { Some(block::choose_ipv6(request.occupied, random()?)?) } else { None };
         let mut addresses = vec![if_address(v4.host.into(), IPV4_PREFIX_LEN)];
         addresses.extend(v6.map(|v6| if_address(v6.host.into(), IPV6_PREFIX_LEN)));
         let veth = host.create_veth(&VethRequest {
-            name: &if_name(NAME_TEMPLATE),
+            name: &if_name(request.name),
             peer_name: &if_name(PEER_NAME),
             peer_netns: netns.as_fd(),
-            mtu,
+            mtu: request.mtu,
             addresses: &addresses,
         })?;
         Ok(Self { veth, v4, v6 })
-    }
-
-    /// Leaves checksums and segmentation of either direction to nobody behind the tap.
-    pub(crate) fn stop_offload(&self, host: &RouteSocket, inside: &RouteSocket) -> Result<(), Failure> {
-        host.stop_offload(&self.veth.name)?;
-        Ok(inside.stop_offload(&if_name(PEER_NAME))?)
     }
 
     /// Gives the program's end its addresses and routes, brings both ends up and waits until both are.
@@ -76,11 +79,22 @@ impl Wire {
         host: Side<'_>,
         inside: Side<'_>,
         destinations: &[Prefix],
-    ) -> Result<(), Failure> {
+        no_offload: bool,
+    ) -> Result<Macs, Failure> {
+        if no_offload {
+            self.stop_offload(host.route, inside.route)?;
+        }
         self.configure_inside(inside.route, destinations)?;
-        self.introduce(host.route, inside.route)?;
+        let macs = self.introduce(host.route, inside.route)?;
         host.wait_until_active(self.veth.ifindex)?;
-        inside.wait_until_active(self.veth.peer_ifindex)
+        inside.wait_until_active(self.veth.peer_ifindex)?;
+        Ok(macs)
+    }
+
+    /// Leaves checksums and segmentation of either direction to nobody behind the tap.
+    fn stop_offload(&self, host: &RouteSocket, inside: &RouteSocket) -> Result<(), Failure> {
+        host.stop_offload(&self.veth.name)?;
+        Ok(inside.stop_offload(&if_name(PEER_NAME))?)
     }
 
     fn configure_inside(
@@ -108,20 +122,22 @@ impl Wire {
     }
 
     /// Brings the host's end up and tells each end the other's hardware address: no ARP, no neighbour discovery in the trace.
-    fn introduce(&self, host: &mut RouteSocket, inside: &mut RouteSocket) -> Result<(), Failure> {
+    fn introduce(&self, host: &mut RouteSocket, inside: &mut RouteSocket) -> Result<Macs, Failure> {
         let (near, far) = (self.veth.ifindex, self.veth.peer_ifindex);
         let (Some(near_mac), Some(far_mac)) = (host.link(near)?.mac, inside.link(far)?.mac) else {
             return Err(Failure::new("the veth has no hardware addresses"));
         };
+        let macs = Macs { near: near_mac, far: far_mac };
         let (mut outer, mut inner) = (Plan::new(), Plan::new());
-        outer.set_up(near).add_neighbour(near, self.v4.traced.into(), far_mac);
-        inner.add_neighbour(far, self.v4.host.into(), near_mac);
+        outer.set_up(near).add_neighbour(near, self.v4.traced.into(), macs.far);
+        inner.add_neighbour(far, self.v4.host.into(), macs.near);
         if let Some(v6) = self.v6 {
-            outer.add_neighbour(near, v6.traced.into(), far_mac);
-            inner.add_neighbour(far, v6.host.into(), near_mac);
+            outer.add_neighbour(near, v6.traced.into(), macs.far);
+            inner.add_neighbour(far, v6.host.into(), macs.near);
         }
         host.apply(&outer)?;
-        Ok(inside.apply(&inner)?)
+        inside.apply(&inner)?;
+        Ok(macs)
     }
 }
 
@@ -152,15 +168,13 @@ fn if_address(address: IpAddr, prefix_len: u8) -> IfAddress {
 }
 
 fn if_name(name: &str) -> IfName {
-    IfName::new(name).expect("a constant of this file, and short")
+    IfName::new(name).expect("a constant, and short")
 }
 
 /// What the names of our devices on the host begin with.
 pub(crate) const NAME_PREFIX: &str = "nst";
 /// What the program's end is called.
 const PEER_NAME: &str = "eth0";
-/// The kernel puts the lowest number that is free.
-const NAME_TEMPLATE: &str = "nst%d";
 
 /// Many times what it takes on a machine where many traces start at once.
 const ACTIVATION: Duration = Duration::from_secs(5);

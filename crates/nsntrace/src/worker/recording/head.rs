@@ -9,6 +9,7 @@ use nsntrace_pcapwriter::{
 
 use crate::outfile::Encoding;
 use crate::plan::Plan;
+use crate::transport::Transport;
 
 /// What every file of the trace begins with.
 pub(super) struct Head {
@@ -16,7 +17,7 @@ pub(super) struct Head {
     hardware: Option<String>,
     filter: Option<String>,
     snaplen: u32,
-    comment: Option<&'static str>,
+    comment: String,
     encoding: Encoding,
     past_cache: PastCache,
 }
@@ -29,7 +30,7 @@ impl Head {
             hardware: uname.machine().to_str().ok().map(str::to_owned),
             filter: plan.options.filter.clone(),
             snaplen: plan.options.snaplen,
-            comment: (!plan.options.no_offload).then_some(COMMENT),
+            comment: comment(plan),
             encoding: plan.outfile.encoding,
             past_cache: if plan.options.direct { PastCache::Always } else { PastCache::WhenFast },
         }
@@ -42,7 +43,7 @@ impl Head {
             os: &self.os,
             application: concat!("nsntrace ", env!("CARGO_PKG_VERSION")),
             hardware: self.hardware.as_deref(),
-            comment: self.comment,
+            comment: Some(&self.comment),
             filter: self.filter.as_deref(),
             snaplen: self.snaplen,
             interfaces: &[
@@ -65,6 +66,21 @@ impl Head {
     }
 }
 
-/// Said once in a pcapng file, so that nobody wonders at "bad checksum".
-const COMMENT: &str = "Frames that the program sent were recorded before the checksum was computed, and may be longer than \
+/// What a reader of the file may wonder about.
+fn comment(plan: &Plan) -> String {
+    let mut lines = vec![format!("transport: {}", plan.transport.name())];
+    if plan.transport == Transport::Proxy {
+        lines.push(PROXIED.into());
+    }
+    if !plan.options.no_offload {
+        lines.push(OFFLOADED.into());
+    }
+    lines.join("\n")
+}
+
+const PROXIED: &str = "Connections end at a proxy on this machine: addresses, ports and bytes are those of the peers; round-trip times, \
+    windows, options and retransmissions are the proxy's.";
+
+/// So that nobody wonders at "bad checksum".
+const OFFLOADED: &str = "Frames that the program sent were recorded before the checksum was computed, and may be longer than \
     the MTU: the kernel leaves both to the device (checksum and segmentation offload).";

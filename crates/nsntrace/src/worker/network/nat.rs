@@ -1,0 +1,151 @@
+//! The way out by NAT: the host forwards and masquerades what comes by the wire.
+//!
+//! # Theory of operation
+//! Each part is made by the crate or module of its object; what is decided here is their order, and the order in which they go.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use nsntrace_lease::Presence;
+use nsntrace_link::{Monitor, RouteSocket};
+use nsntrace_nat::{Nat as Table, Owner, Spec, conntrack};
+use nsntrace_netns::{Name, Netns};
+use rustix::process::Pid;
+
+use super::{Network, Uplink, Way};
+use crate::failure::{Failure, chain};
+use crate::plan::Plan;
+use crate::worker::detour::Detour;
+use crate::worker::heal;
+use crate::worker::ipv6::Ipv6;
+use crate::worker::uplinks::Uplinks;
+use crate::worker::wire::{NAME_PREFIX, Side, Wire, WireRequest};
+
+/// What the host does for one trace. Dropped, it goes in the order of its fields.
+struct Nat {
+    name: Option<Name>,
+    detour: Option<Detour>,
+    uplinks: Uplinks,
+    table: Table,
+    host: RouteSocket,
+    monitor: Monitor,
+    /// Last: as long as it stands, nobody heals what is still to be taken back.
+    _presence: Presence,
+}
+
+/// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread.
+pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>, front: Pid) -> Result<Network, Failure> {
+    let mut host = RouteSocket::open()?;
+    let run_dir = heal::run_dir()?;
+    heal::heal(&run_dir, &mut host);
+    let mut presence = Presence::register(&run_dir, number(front))?;
+    // Before the routes are read: no change of them is missed.
+    let mut monitor = Monitor::open()?;
+    let mut notes = Vec::new();
+    let only = plan.device.as_ref().map(|device| device.ifindex);
+    let uplink = Uplink::find(plan, &mut host, &mut notes)?;
+    let ipv6 = Ipv6::find(&host.routes()?, only, uplink.mtu, &mut notes);
+    let has_ipv6 = ipv6.forwarding.is_some();
+    let wire = {
+        // Each run sees the addresses of the others among the host's.
+        let _alone = run_dir.exclusive()?;
+        let occupied = host.occupied()?;
+        Wire::make(
+            &mut host,
+            netns,
+            &WireRequest { name: NAME_TEMPLATE, mtu: uplink.mtu, has_ipv6, occupied: &occupied },
+        )?
+    };
+    let detour = make_detour(plan, &wire, &mut presence)?;
+    let mut table = install(plan, front, &wire, &mut notes)?;
+    let mut uplinks = Uplinks::new(run_dir, &wire.veth, has_ipv6, only)?;
+    let outside = Side { route: &mut host, monitor: &mut monitor };
+    wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
+    uplinks.refresh(&mut host, &mut table)?;
+    let name = show(netns, front, &mut presence, &mut notes)?;
+    let nat = Nat { name, detour, uplinks, table, host, monitor, _presence: presence };
+    Ok(Network { way: Box::new(nat), wire, interface: uplink.name, notes })
+}
+
+impl Way for Nat {
+    /// Readable when links, routes or forwarding of the host have changed.
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.monitor.as_fd())
+    }
+
+    /// Follows what has changed on the host, but for what other runs do.
+    fn follow(&mut self) -> Result<(), Failure> {
+        let (mut is_ours, bystanders) = (false, self.uplinks.bystanders());
+        self.monitor.drain(|change| is_ours |= bystanders.is_ours(&change))?;
+        if !is_ours {
+            return Ok(());
+        }
+        if let Some(detour) = &mut self.detour {
+            detour.follow()?;
+        }
+        self.uplinks.refresh(&mut self.host, &mut self.table)
+    }
+
+    fn take_back(mut self: Box<Self>, wire: &Wire) {
+        drop(self.name);
+        drop(self.detour);
+        // It would go with the namespace, but that may have guests who stay.
+        let _gone_already = self.host.delete_link(wire.veth.ifindex);
+        let _left = conntrack::forget(wire.v4.traced.into());
+        if let Some(v6) = wire.v6 {
+            let _left = conntrack::forget(v6.traced.into());
+        }
+        drop(self.uplinks);
+        let _gone_with_its_socket = self.table.remove();
+    }
+}
+
+fn make_detour(plan: &Plan, wire: &Wire, presence: &mut Presence) -> Result<Option<Detour>, Failure> {
+    let Some(device) = &plan.device else { return Ok(None) };
+    presence.note(&heal::table_note(Detour::table_of(&wire.veth)))?;
+    Detour::make(&wire.veth, device).map(Some)
+}
+
+fn install(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Result<Table, Failure> {
+    let pid = number(front);
+    let table = Table::install(&Spec {
+        owner: Owner { pid, start_time: heal::start_time(pid).unwrap_or(0) },
+        device: wire.veth.name.as_str(),
+        device_prefix: NAME_PREFIX,
+        ipv4: Some(wire.v4.traced),
+        ipv6: wire.v6.map(|block| block.traced),
+        only_via: plan.device.as_ref().map(|device| device.name.as_str()),
+        guarded: &[],
+    })?;
+    if !table.is_owned() {
+        notes.push(NOT_OWNED.into());
+    }
+    Ok(table)
+}
+
+/// Lets `ip netns exec nsntrace-PID` look inside. A machine where that is not possible is no reason not to trace.
+fn show(
+    netns: &Netns,
+    front: Pid,
+    presence: &mut Presence,
+    notes: &mut Vec<String>,
+) -> Result<Option<Name>, Failure> {
+    let name = format!("nsntrace-{front}");
+    presence.note(&heal::name_note(&name))?;
+    match Name::show(netns, &name) {
+        Ok(shown) => Ok(Some(shown)),
+        Err(error) => {
+            notes.push(format!("ip netns will not know this trace: {}", chain(&error)));
+            Ok(None)
+        }
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().cast_unsigned()
+}
+
+/// The kernel puts the lowest number that is free.
+const NAME_TEMPLATE: &str = "nst%d";
+
+const NOT_OWNED: &str = "this kernel (before 5.12) does not remove the nftables table by itself if nsntrace is killed; \
+    the next run does";
