@@ -97,7 +97,7 @@ impl DirectFile {
         self.set_direct(is_direct)?;
         self.write_collected()?;
         if is_direct {
-            self.pace.wrote(len, start, Instant::now());
+            self.pace.wrote_past(len, start, Instant::now());
         }
         Ok(())
     }
@@ -133,7 +133,9 @@ impl DirectFile {
     /// The usual way, behind all that was collected.
     fn write_through_cache(&mut self, slices: &[IoSlice<'_>], len: usize) -> io::Result<usize> {
         self.flush()?;
+        let start = Instant::now();
         let count = self.file.write_vectored(slices)?;
+        self.pace.wrote_through(count, start, Instant::now());
         self.written += count as u64;
         if count == len {
             self.kept = self.written;

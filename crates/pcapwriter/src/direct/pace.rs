@@ -1,8 +1,8 @@
 //! Whether the way past the page cache is the better one just now.
 //!
 //! It saves the kernel a copy, and every reader of other files their place in the cache. But what waits for a whole piece is not in
-//! the file yet, and a disk that is slower than the packets makes the recorder wait, where the cache takes some seconds of any
-//! rate. So it is for packets that come fast and a disk that is faster.
+//! the file yet, and a disk that is slower than the packets makes the recorder wait, where the cache may take some seconds of any
+//! rate. So it is for packets that come fast and a disk that keeps up; and for one that does not, as long as the cache is slower still.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub enum PastCache {
     WhenFast,
 }
 
-/// What came of late, and how the disk took it.
+/// What came of late, and how either way took it.
 #[derive(Debug)]
 pub(super) struct Pace {
     when: PastCache,
@@ -25,14 +25,29 @@ pub(super) struct Pace {
     is_fast: bool,
     /// How long the disk has fallen behind what came.
     behind: Duration,
-    /// When the last piece was written.
+    /// When the last piece was written past the cache.
     wrote: Option<Instant>,
-    /// How many bytes are to go through the cache before the disk gets another chance.
-    detour: u64,
+    past: Cost,
+    through: Cost,
+    detour: Detour,
+}
+
+/// The way through the cache, for a disk that has fallen behind.
+#[derive(Debug)]
+struct Detour {
+    /// How many bytes are still to go this way, before the disk gets another chance.
+    left: u64,
     /// How many it will be the next time.
-    next_detour: u64,
+    next: u64,
     /// How many bytes went past the cache since the last one.
     went_well: u64,
+}
+
+/// How long writing took of late, and for how many bytes.
+#[derive(Debug, Default)]
+struct Cost {
+    time_ns: u128,
+    bytes: u128,
 }
 
 impl Pace {
@@ -44,9 +59,9 @@ impl Pace {
             is_fast: false,
             behind: Duration::ZERO,
             wrote: None,
-            detour: 0,
-            next_detour: FIRST_DETOUR,
-            went_well: 0,
+            past: Cost::default(),
+            through: Cost::default(),
+            detour: Detour { left: 0, next: FIRST_DETOUR, went_well: 0 },
         }
     }
 
@@ -58,33 +73,68 @@ impl Pace {
             self.is_fast = u128::from(self.came) * 1000 >= u128::from(FAST_PER_MS) * elapsed.as_micros();
             (self.since, self.came) = (now, 0);
         }
-        self.detour = self.detour.saturating_sub(bytes as u64);
-        self.when == PastCache::Always || (self.is_fast && self.detour == 0)
+        self.when == PastCache::Always || (self.is_fast && self.detour.left == 0)
     }
 
     /// A piece was written past the cache.
     ///
     /// Behind is who needs longer to write a piece than it took to come. When packets have waited in the ring, they come as
     /// fast as we read them; so it takes several to make a disk slow.
-    pub(super) fn wrote(&mut self, bytes: usize, start: Instant, end: Instant) {
+    pub(super) fn wrote_past(&mut self, bytes: usize, start: Instant, end: Instant) {
+        let took = end.saturating_duration_since(start);
         let coming = self.wrote.map_or(Duration::ZERO, |last| start.saturating_duration_since(last));
-        self.behind = (self.behind + end.saturating_duration_since(start)).saturating_sub(coming);
+        self.past.add(took, bytes);
+        self.behind = (self.behind + took).saturating_sub(coming);
         self.wrote = Some(end);
-        self.went_well += bytes as u64;
-        if self.behind > PATIENCE {
-            self.begin_detour();
-        } else if self.went_well >= self.next_detour {
-            self.next_detour = FIRST_DETOUR;
+        self.detour.went_well(bytes);
+        if self.behind > PATIENCE && self.through.may_be_less_than(&self.past) {
+            self.behind = Duration::ZERO;
+            self.wrote = None;
+            self.detour.begin();
         }
     }
 
+    /// Bytes were written through the cache. Of few, the time tells more of the call than of the bytes.
+    pub(super) fn wrote_through(&mut self, bytes: usize, start: Instant, end: Instant) {
+        if bytes >= TELLING {
+            self.through.add(end.saturating_duration_since(start), bytes);
+        }
+        self.detour.go_on(bytes);
+        if !self.through.may_be_less_than(&self.past) {
+            self.detour.left = 0;
+        }
+    }
+}
+
+impl Detour {
     /// Leaves the disk alone, twice as long as the last time.
-    fn begin_detour(&mut self) {
-        self.detour = self.next_detour;
-        self.next_detour = self.next_detour.saturating_mul(2);
-        self.went_well = 0;
-        self.behind = Duration::ZERO;
-        self.wrote = None;
+    fn begin(&mut self) {
+        *self = Self { left: self.next, next: self.next.saturating_mul(2), went_well: 0 };
+    }
+
+    fn go_on(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+    }
+
+    /// A disk that has taken as much as the next detour would be long is forgiven.
+    fn went_well(&mut self, bytes: usize) {
+        self.went_well += bytes as u64;
+        if self.went_well >= self.next {
+            self.next = FIRST_DETOUR;
+        }
+    }
+}
+
+impl Cost {
+    /// Half of what is known is from the last five or so.
+    fn add(&mut self, took: Duration, bytes: usize) {
+        self.time_ns = self.time_ns - self.time_ns / 8 + took.as_nanos();
+        self.bytes = self.bytes - self.bytes / 8 + bytes as u128;
+    }
+
+    /// Whether a byte costs less this way than the other, as far as one knows.
+    fn may_be_less_than(&self, other: &Self) -> bool {
+        self.bytes == 0 || self.time_ns * other.bytes < other.time_ns * self.bytes
     }
 }
 
@@ -96,6 +146,8 @@ const FAST_PER_MS: u64 = 4000;
 const PATIENCE: Duration = Duration::from_millis(8);
 /// Longer than the ring, so that what waits there goes to the cache.
 const FIRST_DETOUR: u64 = 64 << 20;
+/// Copying as many bytes takes some ten times as long as the call itself.
+const TELLING: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +155,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
     const MS: Duration = Duration::from_millis(1);
+    /// What the cache takes for a MiB.
+    const CACHE: Duration = Duration::from_micros(1500);
 
     /// Lets `count` pieces come, one each `coming`, the disk needing `writing` for each. How many went past the cache.
     fn run(pace: &mut Pace, now: &mut Instant, count: usize, coming: Duration, writing: Duration) -> usize {
@@ -111,8 +165,11 @@ mod tests {
             *now += coming;
             if pace.come(MIB, *now) {
                 past += 1;
-                pace.wrote(MIB, *now, *now + writing);
+                pace.wrote_past(MIB, *now, *now + writing);
                 *now += writing;
+            } else {
+                pace.wrote_through(MIB, *now, *now + CACHE);
+                *now += CACHE;
             }
         }
         past
@@ -123,7 +180,7 @@ mod tests {
         let mut now = Instant::now();
         let mut pace = Pace::new(PastCache::WhenFast, now);
         assert_eq!(run(&mut pace, &mut now, 20, 300 * MS, MS), 0);
-        assert_eq!(run(&mut pace, &mut now, 200, 10 * MS, MS), 200 - 9);
+        assert_eq!(run(&mut pace, &mut now, 200, 10 * MS, MS), 200 - 8);
         // The rate of the last tenth of a second is what counts.
         now += Duration::from_secs(1);
         assert!(!pace.come(1000, now));
@@ -135,10 +192,10 @@ mod tests {
         let mut pace = Pace::new(PastCache::WhenFast, now);
         run(&mut pace, &mut now, 100, 2 * MS, MS);
         assert_eq!(run(&mut pace, &mut now, 1, 2 * MS, 12 * MS), 1);
-        assert_eq!(run(&mut pace, &mut now, 63, 2 * MS, MS), 0);
+        assert_eq!(run(&mut pace, &mut now, 64, 2 * MS, MS), 0);
         assert_eq!(run(&mut pace, &mut now, 100, 2 * MS, MS), 100);
         assert_eq!(run(&mut pace, &mut now, 1, 2 * MS, 12 * MS), 1);
-        assert_eq!(run(&mut pace, &mut now, 127, 2 * MS, MS), 0);
+        assert_eq!(run(&mut pace, &mut now, 128, 2 * MS, MS), 0);
         assert_eq!(run(&mut pace, &mut now, 1, 2 * MS, MS), 1);
     }
 
@@ -149,7 +206,7 @@ mod tests {
         run(&mut pace, &mut now, 100, 2 * MS, MS);
         for _ in 0..5 {
             assert_eq!(run(&mut pace, &mut now, 1, 2 * MS, 12 * MS), 1);
-            assert_eq!(run(&mut pace, &mut now, 300, 2 * MS, MS), 300 - 63);
+            assert_eq!(run(&mut pace, &mut now, 300, 2 * MS, MS), 300 - 64);
         }
     }
 
@@ -160,6 +217,16 @@ mod tests {
         run(&mut pace, &mut now, 60, 2 * MS, MS);
         assert_eq!(run(&mut pace, &mut now, 1000, 2 * MS, 2 * MS), 1000);
         assert!(run(&mut pace, &mut now, 50, 2 * MS, 3 * MS) < 10);
+    }
+
+    /// As on a machine that has to ask its hypervisor for every page.
+    #[test]
+    fn a_slow_disk_is_used_as_long_as_the_cache_is_slower_still() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(PastCache::WhenFast, now);
+        run(&mut pace, &mut now, 100, MS / 2, MS / 2);
+        assert_eq!(run(&mut pace, &mut now, 1000, MS / 5, MS), 1000);
+        assert!(run(&mut pace, &mut now, 1000, MS / 5, 2 * MS) < 50);
     }
 
     #[test]
