@@ -15,7 +15,7 @@
 //! - To the program: what is put into the [`Outbox`] of the context is sent out of the veth after each event; [`Context::send`]
 //!   takes a whole Ethernet frame and sends it at once.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nsntrace_reactor::{Key, Poller, Ready};
@@ -53,8 +53,6 @@ pub(crate) enum Token {
     FlowOutside(Key),
     /// A ping was answered.
     Ping(Key),
-    /// Sockets that were asked for have been made in r.
-    Made,
 }
 
 impl nsntrace_reactor::Token for Token {
@@ -72,7 +70,6 @@ impl nsntrace_reactor::Token for Token {
             Self::FlowInside(key) => (7, key),
             Self::FlowOutside(key) => (8, key),
             Self::Ping(key) => (9, key),
-            Self::Made => (10, Key::default()),
         }
     }
 
@@ -88,7 +85,6 @@ impl nsntrace_reactor::Token for Token {
             7 => Self::FlowInside(key),
             8 => Self::FlowOutside(key),
             9 => Self::Ping(key),
-            10 => Self::Made,
             _ => return None,
         })
     }
@@ -133,8 +129,23 @@ pub struct Proxy {
     connections: Connections,
     flows: Flows,
     pings: Pings,
-    listener: OwnedFd,
     ready: Vec<Ready<Token>>,
+}
+
+/// Whether to wait until something is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Wait,
+    DoNotWait,
+}
+
+/// What a turn of the loop has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Nothing,
+    Events,
+    /// The owner wants the end.
+    Stop,
 }
 
 impl Proxy {
@@ -145,20 +156,17 @@ impl Proxy {
     /// [`ProxyError::Inside`]: `ENODEV` without the veth. [`ProxyError::Events`]: `EMFILE` if no descriptors are left.
     pub fn new(inside: Inside, config: Config) -> Result<Self, ProxyError> {
         inside.bind(&config)?;
-        let Inside { listener, gate, outlet, doorway, maker, .. } = inside;
+        let Inside { listener, loopback, gate, outlet, doorway, maker, .. } = inside;
         let poller = Poller::new().map_err(ProxyError::events("make an event loop"))?;
         let scratch = vec![0; MAX_DATAGRAM].into_boxed_slice();
         let link = Link { destination: config.program_mac, source: config.mac };
         let outbox = Outbox::new(link, config.mtu);
         let context = Context { poller, config, scratch, outbox, outlet, again: Vec::new() };
         gate.watch(&context)?;
-        context
-            .poller
-            .watch(&listener, Token::Listener, EventFlags::IN)
+        let connections = Connections::new(listener, loopback, &context)
             .map_err(ProxyError::events("watch the listener"))?;
         let flows = Flows::new(doorway, maker, &context)?;
-        let (connections, pings) = (Connections::new(&context.config), Pings::new());
-        Ok(Self { context, gate, connections, flows, pings, listener, ready: Vec::new() })
+        Ok(Self { context, gate, connections, flows, pings: Pings::new(), ready: Vec::new() })
     }
 
     /// Serves until `stop` is readable or its other end closed, and then until what the program has written is delivered, for
@@ -171,44 +179,66 @@ impl Proxy {
             .poller
             .watch(stop, Token::Stop, EventFlags::IN)
             .map_err(ProxyError::events("watch for the end"))?;
-        while self.turn()? {}
+        while self.turn(Pace::Wait)? != Turn::Stop {}
+        self.context
+            .poller
+            .rewatch(stop, Token::Stop, EventFlags::IN, EventFlags::empty())
+            .map_err(ProxyError::events("look away from the end"))?;
+        self.deliver()
+    }
+
+    /// Goes on until what the program has written is delivered.
+    fn deliver(&mut self) -> Result<(), ProxyError> {
+        self.gate.unwatch(&self.context)?;
+        self.connections.close_up(&mut self.context);
+        let begin = Instant::now();
+        // What has come to us already comes first.
+        while begin.elapsed() < SOON && self.turn(Pace::DoNotWait)? == Turn::Events {}
+        while !self.connections.are_delivered() && begin.elapsed() < PATIENCE {
+            let look_again = Instant::now() + SOON;
+            while !self.connections.is_empty() && Instant::now() < look_again {
+                self.remind_by(look_again)?;
+                self.turn(Pace::Wait)?;
+            }
+        }
         Ok(())
     }
 
-    /// Waits for events and attends to them. False at the end.
-    fn turn(&mut self) -> Result<bool, ProxyError> {
+    /// Attends to what is ready.
+    fn turn(&mut self, pace: Pace) -> Result<Turn, ProxyError> {
         let mut ready = std::mem::take(&mut self.ready);
         let poller = &self.context.poller;
-        let collected =
-            if self.context.again.is_empty() { poller.wait(&mut ready) } else { poller.ready(&mut ready) };
+        let may_wait = pace == Pace::Wait && self.context.again.is_empty();
+        let collected = if may_wait { poller.wait(&mut ready) } else { poller.ready(&mut ready) };
         collected.map_err(ProxyError::events("wait"))?;
         ready.append(&mut self.context.again);
-        let mut goes_on = true;
+        let mut turn = if ready.is_empty() { Turn::Nothing } else { Turn::Events };
         for (token, flags) in ready.drain(..) {
-            goes_on &= self.attend(token, flags);
-            self.context.flush();
+            if token == Token::Stop {
+                turn = Turn::Stop;
+            } else {
+                self.attend(token, flags);
+                self.context.flush();
+            }
         }
         self.ready = ready; // For its memory.
         self.remind()?;
-        Ok(goes_on)
+        Ok(turn)
     }
 
-    /// False if the end was asked for.
-    fn attend(&mut self, token: Token, flags: EventFlags) -> bool {
+    fn attend(&mut self, token: Token, flags: EventFlags) {
         match token {
             Token::Timer => self.tick(Instant::now()),
-            Token::Stop => return false,
+            Token::Stop => {} // The loop's own.
             Token::Gate(index) => self.arrivals(index),
-            Token::Listener => self.connections.accept(&self.listener, &mut self.context),
+            Token::Listener => self.connections.accept(&mut self.context),
             Token::Downstream(key) => self.connections.downstream(key, flags, &mut self.context),
             Token::Upstream(key) => self.connections.upstream(key, flags, &mut self.context),
             Token::Datagrams => self.flows.datagrams(&mut self.context),
             Token::FlowInside(key) => self.flows.inside(key, &mut self.context),
             Token::FlowOutside(key) => self.flows.outside(key, &mut self.context),
             Token::Ping(key) => self.pings.answer(key, &mut self.context),
-            Token::Made => self.flows.made(&mut self.context),
         }
-        true
     }
 
     /// Reads what came to the gate.
@@ -232,11 +262,14 @@ impl Proxy {
 
     /// Sets the timer while somebody has something that can become too old.
     fn remind(&mut self) -> Result<(), ProxyError> {
-        if !(self.connections.is_waiting() || self.flows.is_waiting() || self.pings.is_waiting()) {
-            return Ok(());
+        if self.connections.is_waiting() || self.flows.is_waiting() || self.pings.is_waiting() {
+            self.remind_by(Instant::now() + TICK)?;
         }
-        let now = Instant::now();
-        self.context.poller.remind(now + TICK, now).map_err(ProxyError::events("set a timer"))
+        Ok(())
+    }
+
+    fn remind_by(&mut self, due: Instant) -> Result<(), ProxyError> {
+        self.context.poller.remind(due, Instant::now()).map_err(ProxyError::events("set a timer"))
     }
 }
 
@@ -245,6 +278,10 @@ const BURST: usize = 64;
 /// The longest datagram that UDP carries.
 const MAX_DATAGRAM: usize = 65535;
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether all is delivered: the kernel does not say when the last byte is acknowledged.
+const SOON: Duration = Duration::from_millis(250);
+/// How long delivery may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -255,11 +292,11 @@ mod tests {
     #[test]
     fn what_is_packed_is_unpacked() {
         let key = Key { index: 5, generation: 7 };
-        for kind in 0..=10 {
+        for kind in 0..=9 {
             let token = Token::unpack(kind, key).unwrap();
             assert_eq!(token.pack().0, kind);
             assert_eq!(Token::unpack(kind, token.pack().1), Some(token));
         }
-        assert_eq!(Token::unpack(11, key), None);
+        assert_eq!(Token::unpack(10, key), None);
     }
 }

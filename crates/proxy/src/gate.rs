@@ -63,6 +63,17 @@ impl Gate {
         Ok(())
     }
 
+    /// Looks away: what comes from now on is nobody's.
+    pub(crate) fn unwatch(&self, context: &Context) -> Result<(), ProxyError> {
+        for (socket, index) in self.sockets.iter().zip(0..) {
+            context
+                .poller
+                .rewatch(socket, Token::Gate(index), EventFlags::IN, EventFlags::empty())
+                .map_err(ProxyError::events("look away from the gate"))?;
+        }
+        Ok(())
+    }
+
     /// Reads what came first. `None`: nothing is left.
     pub(crate) fn read(&mut self, index: u32) -> Option<Arrival<'_>> {
         let socket = self.sockets.get(index as usize)?;

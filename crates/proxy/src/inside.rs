@@ -9,6 +9,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use nsntrace_sys::{PacketSocket, set_transparent_v4, set_transparent_v6};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -25,6 +26,8 @@ use crate::{Config, ProxyError};
 pub struct Inside {
     pub(crate) listener: OwnedFd,
     pub(crate) gate: Gate,
+    /// Sends frames on the loopback device.
+    pub(crate) loopback: PacketSocket,
     /// Sends frames to the program.
     pub(crate) outlet: PacketSocket,
     pub(crate) doorway: Doorway,
@@ -43,6 +46,7 @@ impl Inside {
         Ok(Self {
             listener,
             gate: Gate::open()?,
+            loopback: PacketSocket::open().map_err(ProxyError::inside("open a packet socket"))?,
             outlet: PacketSocket::open().map_err(ProxyError::inside("open a packet socket"))?,
             doorway: Doorway::open()?,
             maker: Maker::start()?,
@@ -60,8 +64,9 @@ impl Inside {
         self.doorway.port()
     }
 
-    /// Names the veth, which exists by now and is up.
+    /// Names the links, which exist by now and are up.
     pub(crate) fn bind(&self, config: &Config) -> Result<(), ProxyError> {
+        self.loopback.bind_link(LOOPBACK, 0).map_err(ProxyError::inside("send by the loopback device"))?;
         self.outlet.bind_link(config.ifindex, 0).map_err(ProxyError::inside("send by the veth"))?;
         self.gate.bind(config.ifindex)
     }
@@ -93,8 +98,14 @@ fn listener() -> Result<OwnedFd, ProxyError> {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     rustix::net::bind(&socket, &any).map_err(ProxyError::inside("choose a port"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(ProxyError::inside("listen"))?;
+    // For a program's half that nothing is heard of any more (`Joined::probe`).
+    sockopt::set_tcp_keepidle(&socket, PROBE_AFTER).map_err(ProxyError::inside("set TCP_KEEPIDLE"))?;
     Ok(socket)
 }
 
+/// Linux forgets a closed socket whose peer is silent after a minute (net.ipv4.tcp_fin_timeout).
+const PROBE_AFTER: Duration = Duration::from_secs(75);
+/// The loopback device is the first of each namespace: `LOOPBACK_IFINDEX` of include/net/flow.h.
+const LOOPBACK: u32 = 1;
 /// The kernel takes the lesser of this and net.core.somaxconn.
 const BACKLOG: i32 = 4096;

@@ -10,7 +10,9 @@
     dead_code,
     unused_imports,
     clippy::unused_self,
+    clippy::match_same_arms,
     clippy::precedence,
+    clippy::struct_field_names,
     clippy::trivially_copy_pass_by_ref,
     reason = "the parts are yet to meet"
 )]
@@ -21,7 +23,9 @@ mod error;
 mod gate;
 mod inside;
 mod maker;
+mod outside;
 mod ping;
+mod reach;
 mod tcp;
 mod udp;
 mod wire;

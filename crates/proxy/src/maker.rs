@@ -1,15 +1,143 @@
-//! Sockets made in r on demand, by a thread that stays there.
+//! Sockets of r, made ahead by a thread that stays there.
+//!
+//! # Theory of operation
+//! A socket belongs to the namespace of the thread that made it, and the thread of the event loop cannot go to r and come back:
+//! that takes privilege over the host's namespace. So a thread that was born in r makes sockets and puts them into a channel
+//! that holds a few. While that is full the thread sleeps in it, and when its other end is gone it ends.
+//!
+//! # Kernel interface
+//! `socket(2)`, `IP_TRANSPARENT`, `IPV6_TRANSPARENT`, `SO_REUSEADDR`, `IP_RECVTTL`, `IP_RECVFRAGSIZE`, `UDP_GRO`. `CAP_NET_ADMIN` over r.
+//!
+//! # References
+//! network_namespaces(7); clone(2): a thread is born in the namespaces of the one that starts it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use nsntrace_sys::{Detail, Family, tell};
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
 
 use crate::ProxyError;
+use crate::inside::transparent;
 
-/// Makes sockets in r.
+/// Has UDP sockets of r at hand, which may have any address.
 #[derive(Debug)]
-pub(crate) struct Maker;
+pub(crate) struct Maker {
+    /// Taken on drop, so that the thread ends.
+    ready: Option<Receiver<Result<OwnedFd, ProxyError>>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Maker {
-    /// Starts a thread in the network namespace of the calling thread.
-    #[expect(clippy::unnecessary_wraps, reason = "the thread is yet to come")]
+    /// Starts a thread in the network namespace of the calling thread. It is not carried over by fork(2).
+    ///
+    /// # Errors
+    /// [`ProxyError::Inside`]: what keeps a first socket from being made, or the thread from being started.
     pub(crate) fn start() -> Result<Self, ProxyError> {
-        Ok(Self)
+        // What is missing here will be missing always: better to know now.
+        drop(datagram_socket()?);
+        let (sender, ready) = sync_channel(READY);
+        let thread = thread::Builder::new()
+            .name("sockets of r".to_owned())
+            .spawn(move || while sender.send(datagram_socket()).is_ok() {})
+            .map_err(ProxyError::inside("start a thread"))?;
+        Ok(Self { ready: Some(ready), thread: Some(thread) })
+    }
+
+    /// A socket of r that serves both families, may share its address, and tells of each datagram its TTL, whether it came in
+    /// fragments, and how many datagrams it was. Waits for the thread if there is none at hand, which it never does for long.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`: no descriptors are left.
+    pub(crate) fn take(&self) -> Result<OwnedFd, Errno> {
+        let mut why = Errno::MFILE;
+        // Failures may be at hand that are long past: so many, and one that the thread has in its hands.
+        for _ in 0..READY + 2 {
+            match self.ready.as_ref().ok_or(Errno::BADF)?.recv() {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(error)) => why = errno_of(&error),
+                Err(_ended) => return Err(Errno::BADF),
+            }
+        }
+        Err(why)
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        drop(self.ready.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic, if there was one, has been told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn datagram_socket() -> Result<OwnedFd, ProxyError> {
+    let socket = transparent(SocketType::DGRAM)?;
+    // Flows to one destination have one address in r.
+    sockopt::set_socket_reuseaddr(&socket, true).map_err(ProxyError::inside("share an address"))?;
+    for family in [Family::V4, Family::V6] {
+        for detail in [Detail::Ttl, Detail::FragmentLen] {
+            tell(socket.as_fd(), family, detail)
+                .map_err(ProxyError::inside("ask for details of datagrams"))?;
+        }
+    }
+    // Before Linux 5.0 datagrams come one by one.
+    let _ = tell(socket.as_fd(), Family::V6, Detail::Segments);
+    Ok(socket)
+}
+
+fn errno_of(error: &ProxyError) -> Errno {
+    match error {
+        ProxyError::Inside { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::MFILE),
+        ProxyError::Events { source, .. } => *source,
+    }
+}
+
+/// Sockets at hand: as many as a program starts flows at once that asks for names.
+const READY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nsntrace_testkit::{Netns, eventually, isolated};
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn sockets_are_of_the_namespace_that_it_was_started_in() {
+        isolated(|| {
+            let other = Netns::new();
+            let (maker, theirs) = other.inside(|| {
+                let own = transparent(SocketType::DGRAM).unwrap();
+                (Maker::start().unwrap(), nsntrace_sys::netns_cookie(own.as_fd()).unwrap())
+            });
+            for _ in 0..3 * READY {
+                let socket = maker.take().unwrap();
+                assert_eq!(nsntrace_sys::netns_cookie(socket.as_fd()).unwrap(), theirs);
+            }
+            let threads = || fs::read_dir("/proc/self/task").unwrap().count();
+            let before = threads();
+            drop(maker);
+            eventually(|| threads() == before - 1);
+        });
+    }
+
+    #[test]
+    fn it_goes_on_when_descriptors_are_there_again() {
+        isolated(|| {
+            let maker = Maker::start().unwrap();
+            let all = Rlimit { current: Some(1024), maximum: Some(1024) };
+            setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..all }).unwrap();
+            let found = (0..READY + 2).map(|_| maker.take()).find_map(Result::err);
+            assert_eq!(found, Some(Errno::MFILE));
+            setrlimit(Resource::Nofile, all).unwrap();
+            maker.take().unwrap();
+        });
     }
 }

@@ -66,6 +66,15 @@ impl<T> Slots<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
+    /// Replaces the value by what is made of it, if it is still there.
+    pub fn change(&mut self, key: Key, change: impl FnOnce(T) -> T) {
+        if let Some(slot) = self.slots.get_mut(key.index as usize)
+            && slot.generation == key.generation
+        {
+            slot.value = slot.value.take().map(change);
+        }
+    }
+
     /// Takes the value, if it is still there.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
@@ -98,7 +107,9 @@ mod tests {
         let mut slots = Slots::new();
         let first = slots.insert_with(|_| 'a');
         assert_eq!((slots.len(), slots.get_mut(first)), (1, Some(&mut 'a')));
-        assert_eq!(slots.remove(first), Some('a'));
+        slots.change(first, |value| value.to_ascii_uppercase());
+        assert_eq!(slots.remove(first), Some('A'));
+        slots.change(first, |_| unreachable!("it is gone"));
         let second = slots.insert_with(|_| 'b');
         assert_eq!(second.index, first.index);
         assert_eq!(slots.get_mut(first), None);

@@ -52,7 +52,13 @@ impl<'a> Ping<'a> {
 }
 
 impl<'a> Echo<'a> {
-    /// Reads what a ping socket received, or what its error queue quotes: a message of either kind, header first.
+    /// Reads what a ping socket received, if that is a reply.
+    pub(crate) fn read_reply(is_v4: bool, message: &'a [u8]) -> Option<Self> {
+        let reply = if is_v4 { REPLY } else { REPLY_V6 };
+        Self::read(message).filter(|_| message.first() == Some(&reply))
+    }
+
+    /// Reads a message of either kind, header first. It may be cut short behind the header.
     pub(crate) fn read(message: &'a [u8]) -> Option<Self> {
         let (&[_, _, _, _, id_high, id_low, seq_high, seq_low], payload) = message.split_first_chunk()?;
         Some(Self {

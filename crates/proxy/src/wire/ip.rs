@@ -70,6 +70,14 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Whether a router may send it in parts, or its sender has.
+    pub(crate) fn may_fragment(&self) -> bool {
+        match self.source {
+            IpAddr::V4(_) => self.bytes.get(6).is_some_and(|flags| flags & 0x40 == 0),
+            IpAddr::V6(_) => self.fragment.is_some(),
+        }
+    }
+
     fn read_v4(link: Link, rest: &'a [u8]) -> Option<Self> {
         let (header, _) = rest.split_first_chunk::<20>()?;
         let header_len = usize::from(header[0] & 0x0f) * 4;

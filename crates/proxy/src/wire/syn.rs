@@ -16,7 +16,8 @@ pub(crate) struct Syn<'a> {
     /// To whom.
     pub(crate) destination: SocketAddr,
     packet: Packet<'a>,
-    sequence: u32,
+    /// Its sequence number.
+    pub(crate) sequence: u32,
     /// What the answer acknowledges: the SYN and what it carries.
     segment_len: u32,
 }

@@ -1,0 +1,75 @@
+//! Where datagrams arrive that belong to no flow yet.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nsntrace_sys::{Datagram, Detail, Family, receive_datagram, tell};
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
+
+use super::flow::Ends;
+use crate::ProxyError;
+use crate::inside::{port, transparent};
+
+/// The socket in r that TPROXY sends datagrams to.
+#[derive(Debug)]
+pub(crate) struct Doorway {
+    socket: OwnedFd,
+    port: u16,
+    room: u64,
+}
+
+/// A datagram of the program.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) ends: Ends,
+    pub(super) datagram: Datagram,
+}
+
+impl Doorway {
+    /// Opens it in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`ProxyError::Inside`].
+    pub(crate) fn open() -> Result<Self, ProxyError> {
+        let socket = transparent(SocketType::DGRAM)?;
+        for family in [Family::V4, Family::V6] {
+            for detail in [Detail::OriginalDestination, Detail::Ttl, Detail::FragmentLen] {
+                tell(socket.as_fd(), family, detail)
+                    .map_err(ProxyError::inside("ask where datagrams were sent to"))?;
+            }
+        }
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        rustix::net::bind(&socket, &any).map_err(ProxyError::inside("choose a port"))?;
+        let room = sockopt::socket_recv_buffer_size(&socket).map_err(ProxyError::inside("ask for a size"))?;
+        Ok(Self { port: port(&socket)?, room: (room / LEAST_MEMORY) as u64, socket })
+    }
+
+    /// Its port, for both families.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The most datagrams that wait here at any time.
+    pub(super) fn room(&self) -> u64 {
+        self.room
+    }
+
+    /// Receives a datagram. `None`: its addresses are not known, which the kernel sees to that they are.
+    ///
+    /// # Errors
+    /// `EAGAIN`: there is none.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Result<Option<Arrival>, Errno> {
+        let datagram = receive_datagram(self.socket.as_fd(), buffer)?;
+        Ok(Ends::of(&datagram).map(|ends| Arrival { ends, datagram }))
+    }
+}
+
+impl AsFd for Doorway {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What the kernel counts for the smallest datagram, in bytes; in truth it is more (`SKB_TRUESIZE(1)` in include/linux/skbuff.h).
+const LEAST_MEMORY: usize = 512;
