@@ -143,8 +143,8 @@ pub(crate) fn write_all(output: &mut impl Output, mut slices: &mut [IoSlice<'_>]
 /// From this length on, two entries of an iovec cost less than copying the packet.
 const LARGE_LEN: usize = 1024;
 /// When this many bytes wait, they are written: large enough that write(2) itself costs next to nothing per packet, and
-/// small enough for the second-level cache.
-const ARENA_LEN: usize = 256 * 1024;
+/// small enough to share the second-level cache with the packets.
+const ARENA_LEN: usize = 64 * 1024;
 /// More than one record ever adds to the arena: its head, a small packet or the addresses of a large one, its tail.
 const MAX_COPIED_LEN: usize = LARGE_LEN + 128;
 /// A bare TCP acknowledgement in pcapng, in bytes.

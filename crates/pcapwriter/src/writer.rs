@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! Packets come in batches. A [`Batch`] borrows the memory that its packets are in, a block of a ring, so that large ones need
-//! not be copied; all of it is written when the batch ends, and before that whenever 256 KiB were copied. The batch knows
+//! not be copied; all of it is written when the batch ends, and before that whenever 64 KiB were copied. The batch knows
 //! where each record ends. So when the output takes only a part of it, the writer knows how many
 //! packets are there in full, and how many bytes of the next one have to be taken back. From then on it writes nothing
 //! and counts what is lost.

@@ -140,7 +140,7 @@ impl Cost {
 
 /// Long enough that a handful of packets is no rate, short enough that a download is.
 const WINDOW: Duration = Duration::from_millis(100);
-/// From 4 MB/s on a piece is full after an eighth of a second at most, and the processor time saved is worth having.
+/// From 4 MB/s on a piece is full after a quarter of a second at most, and the processor time saved is worth having.
 const FAST_PER_MS: u64 = 4000;
 /// A ring of 16 MiB is full after 16 ms of a gigabyte a second: before that, the disk must have been left alone.
 const PATIENCE: Duration = Duration::from_millis(8);

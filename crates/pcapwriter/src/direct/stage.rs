@@ -57,7 +57,7 @@ fn misalignment(offset: u64) -> usize {
 }
 
 /// Large enough that one write(2) at a time keeps the disk busy, small enough for the second-level cache.
-pub(super) const PIECE_LEN: usize = 512 << 10;
+pub(super) const PIECE_LEN: usize = 1 << 20;
 /// The size of a page, which is a multiple of the blocks of every device that has them.
 const ALIGNMENT: usize = 4096;
 
