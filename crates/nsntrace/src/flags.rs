@@ -186,9 +186,11 @@ fn flag_of(argument: &Arg<'_>) -> Option<&'static Flag> {
 
 /// A transport by its name; `None` for the one that fits.
 fn transport(typed: &str) -> Result<Option<Transport>, lexopt::Error> {
-    let known = [None, Some(Transport::Nat), Some(Transport::Proxy)];
-    let found = known.into_iter().find(|transport| transport.map_or("auto", Transport::name) == typed);
-    found.ok_or_else(|| format!("'{typed}' is none of auto, nat and proxy").into())
+    if typed == "auto" {
+        return Ok(None);
+    }
+    let found = Transport::named(typed);
+    found.map(Some).ok_or_else(|| format!("'{typed}' is none of auto, nat and proxy").into())
 }
 
 /// As text.

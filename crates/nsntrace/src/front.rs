@@ -103,12 +103,12 @@ impl Front {
     fn wait_until_ready(&mut self, plan: &Plan) -> Result<Option<i32>, Failure> {
         loop {
             match self.events.next(None)? {
-                Event::Report(Report::Ready { interface, v4, v6 }) => {
+                Event::Report(Report::Ready { interface, transport, v4, v6 }) => {
                     for server in plan.name_service.unreachable_servers() {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));
                     }
-                    self.messages.started(&plan.options.program, &interface, plan.transport, v4, v6);
+                    self.messages.started(&plan.options.program, &interface, transport, v4, v6);
                     return Ok(None);
                 }
                 Event::Report(Report::Failed(failure)) => return Err(failure),

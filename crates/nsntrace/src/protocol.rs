@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
 use crate::failure::Failure;
+use crate::transport::Transport;
 
 /// From worker to front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(crate) enum Report {
     /// The first word: worker's pid.
     Born(i32),
     /// The namespace has its network and the ring is running.
-    Ready { interface: String, v4: Ipv4Addr, v6: Option<Ipv6Addr> },
+    Ready { interface: String, transport: Transport, v4: Ipv4Addr, v6: Option<Ipv6Addr> },
     /// Something that the user should know.
     Note(String),
     /// There will be no trace. Worker has taken back what it made, or is about to.
@@ -137,9 +138,10 @@ impl Order {
 impl Report {
     fn encode(&self) -> String {
         match self {
-            Self::Ready { interface, v4, v6 } => join(&[
+            Self::Ready { interface, transport, v4, v6 } => join(&[
                 "ready",
                 interface,
+                transport.name(),
                 &v4.to_string(),
                 &v6.map_or_else(String::new, |v6| v6.to_string()),
             ]),
@@ -167,8 +169,9 @@ impl Report {
     fn decode(message: &str) -> Option<Self> {
         let fields: Vec<&str> = message.split(SEPARATOR).collect();
         match fields[..] {
-            ["ready", interface, v4, v6] => Some(Self::Ready {
+            ["ready", interface, transport, v4, v6] => Some(Self::Ready {
                 interface: interface.into(),
+                transport: Transport::named(transport)?,
                 v4: v4.parse().ok()?,
                 v6: if v6.is_empty() { None } else { Some(v6.parse().ok()?) },
             }),
@@ -220,8 +223,18 @@ mod tests {
     #[test]
     fn every_report_arrives_as_it_was_sent() {
         let v6 = Some("2001:db8::1".parse().unwrap());
-        crosses(&Report::Ready { interface: "up0".into(), v4: Ipv4Addr::new(10, 1, 2, 3), v6 });
-        crosses(&Report::Ready { interface: "lo".into(), v4: Ipv4Addr::LOCALHOST, v6: None });
+        crosses(&Report::Ready {
+            interface: "up0".into(),
+            transport: Transport::Nat,
+            v4: Ipv4Addr::new(10, 1, 2, 3),
+            v6,
+        });
+        crosses(&Report::Ready {
+            interface: "lo".into(),
+            transport: Transport::Proxy,
+            v4: Ipv4Addr::LOCALHOST,
+            v6: None,
+        });
         crosses(&Report::Born(4_194_304));
         crosses(&Report::Note("a note: with a colon".into()));
         crosses(&Report::Failed(Failure::new("it failed").hint("do it").status(127)));

@@ -24,6 +24,11 @@ impl Transport {
         typed.unwrap_or_else(|| if is_privileged() && user::owns_netns() { Self::Nat } else { Self::Proxy })
     }
 
+    /// The one that is typed so.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Nat, Self::Proxy].into_iter().find(|transport| transport.name() == name)
+    }
+
     /// As it is typed.
     pub(crate) fn name(self) -> &'static str {
         match self {

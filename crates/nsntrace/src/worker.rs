@@ -34,7 +34,7 @@ use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, wai
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
-use network::Network;
+use network::{Knocks, Network};
 use recorder::Recorder;
 use service::Service;
 use wire::Side;
@@ -48,6 +48,7 @@ pub(crate) struct Inside {
     pub(crate) sockdiag: SockDiag,
     pub(crate) tap: Tap,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) knocks: Knocks,
 }
 
 impl Inside {
@@ -64,6 +65,7 @@ impl Inside {
             sockdiag: SockDiag::open()?,
             tap: Tap::open()?,
             listeners,
+            knocks: Knocks::open()?,
         })
     }
 }
@@ -134,19 +136,20 @@ fn set_up<'a>(
     inherited: Inherited,
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks } = inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
         let ring = scope.spawn(move || tap.make_ring(geometry));
         let inside = Side { route: &mut route, monitor: &mut monitor };
-        let network = leave_terminal(inherited).and_then(|()| Network::make(plan, netns, inside, front));
+        let network =
+            leave_terminal(inherited).and_then(|()| Network::make(plan, netns, inside, knocks, front));
         (ring.join().expect("making a ring does not panic"), network)
     });
     let network = network?;
     let relay = Relay::new(listeners)?;
     // Last of what can fail: it empties a file that was there before.
-    let recorder = Recorder::start(ring?, network.peer_ifindex(), plan, channel)?;
+    let recorder = Recorder::start(ring?, &network, plan, channel)?;
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }

@@ -85,9 +85,16 @@ impl Parts<'_> {
     }
 }
 
+/// What is said behind the notes that come before the program starts.
+fn after_notes(said: &str) -> &str {
+    let is_note = |line: &&str| line.starts_with("nsntrace: note: ");
+    let len = said.split_inclusive('\n').take_while(is_note).map(str::len).sum();
+    &said[len..]
+}
+
 /// The grammar of our messages; what the program writes itself stands before the empty line.
 fn take_apart(said: &str) -> Result<Parts<'_>, &'static str> {
-    let rest = said.strip_prefix("Starting network trace of '").ok_or("no first line")?;
+    let rest = after_notes(said).strip_prefix("Starting network trace of '").ok_or("no first line")?;
     let (program, rest) = rest.split_once("' on interface ").ok_or("no interface")?;
     let (interface, rest) = rest.split_once(".\n").ok_or("no end of the first line")?;
     let rest = rest.strip_prefix("Your IP address in this trace is ").ok_or("no address")?;

@@ -4,6 +4,7 @@
 //! There are two ways. With [`nat`] the wire ends in the host's namespace, and the host forwards; with [`proxy`] it ends in a namespace of
 //! our own, and what the program says is said again by sockets of the host. What is the same for both is here.
 
+mod firewall;
 mod nat;
 mod proxy;
 
@@ -13,6 +14,7 @@ use nsntrace_link::{IfIndex, IpFamily, Link, RouteSocket};
 use nsntrace_netns::Netns;
 use rustix::process::Pid;
 
+pub(crate) use self::firewall::Knocks;
 use super::wire::{Side, Wire};
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -24,6 +26,7 @@ pub(crate) struct Network {
     /// Before the wire, which it uses.
     way: Box<dyn Way>,
     wire: Wire,
+    transport: Transport,
     interface: String,
     notes: Vec<String>,
 }
@@ -41,12 +44,32 @@ trait Way {
 }
 
 impl Network {
-    /// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread.
-    pub(crate) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>, front: Pid) -> Result<Self, Failure> {
-        match plan.transport {
-            Transport::Nat => nat::make(plan, netns, inside, front),
-            Transport::Proxy => proxy::make(plan, netns, inside),
+    /// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread. Where NAT does not work and
+    /// the user has not insisted on it, a proxy does.
+    pub(crate) fn make(
+        plan: &Plan,
+        netns: &Netns,
+        mut inside: Side<'_>,
+        knocks: Knocks,
+        front: Pid,
+    ) -> Result<Self, Failure> {
+        if plan.transport == Transport::Proxy {
+            return proxy::make(plan, netns, inside);
         }
+        let obstacle = match nat::make(plan, netns, inside.reborrow(), knocks, front) {
+            Ok(network) => return Ok(network),
+            Err(failure) if plan.options.net.is_some() => return Err(failure),
+            Err(failure) => failure.message,
+        };
+        remove_wire(inside.route)?;
+        let mut network = proxy::make(plan, netns, inside)?;
+        network.notes.push(format!("going by proxy, since NAT does not work here: {obstacle}"));
+        Ok(network)
+    }
+
+    /// How packets get to the world.
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// The number of the program's end of the wire.
@@ -62,7 +85,12 @@ impl Network {
     /// What front tells the user.
     pub(crate) fn ready(&self) -> Report {
         let v6 = self.wire.v6.map(|block| block.traced);
-        Report::Ready { interface: self.interface.clone(), v4: self.wire.v4.traced, v6 }
+        Report::Ready {
+            interface: self.interface.clone(),
+            transport: self.transport,
+            v4: self.wire.v4.traced,
+            v6,
+        }
     }
 
     /// Readable when there is something to follow.
@@ -79,6 +107,14 @@ impl Network {
     pub(crate) fn take_back(self) {
         self.way.take_back(&self.wire);
     }
+}
+
+/// Removes the wire that another way has left, both ends.
+fn remove_wire(inside: &mut RouteSocket) -> Result<(), Failure> {
+    for link in inside.links()?.into_iter().filter(|link| link.ifindex != IfIndex::LOOPBACK) {
+        inside.delete_link(link.ifindex)?;
+    }
+    Ok(())
 }
 
 /// What packets leave the host by: the device of `--device`, or that of the default route.

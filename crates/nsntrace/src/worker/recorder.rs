@@ -14,9 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use nsntrace_capture::{Capture, CaptureError, Counter, IdleRing, Statistics};
-use nsntrace_link::IfIndex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::network::Network;
 use super::recording::Recording;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
@@ -37,7 +37,7 @@ impl Recorder {
     /// What goes wrong with the output is told over `channel` when it does; [`outcome`](Self::outcome) says it once more.
     pub(crate) fn start(
         ring: IdleRing,
-        uplink: IfIndex,
+        network: &Network,
         plan: &Plan,
         channel: &Channel,
     ) -> Result<Self, Failure> {
@@ -45,11 +45,11 @@ impl Recorder {
             eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
         };
         let (stop, done) = (event()?, event()?);
-        let capture = ring.start(uplink.get(), &plan.filter)?;
+        let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
         let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
         let channel = channel.duplicate().map_err(cannot_duplicate)?;
         // As late as can be: it empties a file that was there before.
-        let recording = Recording::begin(plan)?;
+        let recording = Recording::begin(plan, network.transport())?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {

@@ -22,6 +22,7 @@ use crate::failure::{Failure, chain};
 use crate::outfile::Files;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
+use crate::transport::Transport;
 
 /// The recording of one trace.
 pub(crate) struct Recording {
@@ -59,11 +60,11 @@ impl Recording {
     ///
     /// # Errors
     /// The output takes nothing.
-    pub(crate) fn begin(plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) fn begin(plan: &Plan, transport: Transport) -> Result<Self, Failure> {
         let (first, files) =
             plan.outfile.take().map_err(|error| Failure::of("cannot write the capture", &error))?;
         let started_ns = now_ns();
-        let head = Head::of(plan);
+        let head = Head::of(plan, transport);
         let open = Open { writer: head.write_to(first)?, started_ns, dropped: 0 };
         let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
         Ok(Self {

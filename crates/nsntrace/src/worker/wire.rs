@@ -142,6 +142,11 @@ impl Wire {
 }
 
 impl Side<'_> {
+    /// The same side, for as long as somebody else needs it.
+    pub(crate) fn reborrow(&mut self) -> Side<'_> {
+        Side { route: self.route, monitor: self.monitor }
+    }
+
     /// Waits until the kernel has acted on the link's carrier. Until then what is sent vanishes before anybody sees it: the link has no
     /// queue yet (`noop_qdisc`). From Linux 6.8 on asking is enough; before, its announcement is waited for.
     fn wait_until_active(self, ifindex: IfIndex) -> Result<(), Failure> {

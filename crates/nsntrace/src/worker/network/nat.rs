@@ -6,14 +6,15 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nsntrace_lease::Presence;
-use nsntrace_link::{Monitor, RouteSocket};
+use nsntrace_link::{IpFamily, Monitor, RouteSocket};
 use nsntrace_nat::{Nat as Table, Owner, Spec, conntrack};
 use nsntrace_netns::{Name, Netns};
 use rustix::process::Pid;
 
-use super::{Network, Uplink, Way};
+use super::{Knocks, Network, Uplink, Way};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
+use crate::transport::Transport;
 use crate::worker::detour::Detour;
 use crate::worker::heal;
 use crate::worker::ipv6::Ipv6;
@@ -33,7 +34,16 @@ struct Nat {
 }
 
 /// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread.
-pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>, front: Pid) -> Result<Network, Failure> {
+///
+/// # Errors
+/// Also where the host's firewall would drop the program's packets, unless the user insists on NAT and hence is told only.
+pub(super) fn make(
+    plan: &Plan,
+    netns: &Netns,
+    inside: Side<'_>,
+    knocks: Knocks,
+    front: Pid,
+) -> Result<Network, Failure> {
     let mut host = RouteSocket::open()?;
     let run_dir = heal::run_dir()?;
     heal::heal(&run_dir, &mut host);
@@ -61,9 +71,15 @@ pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>, front: Pid) -> 
     let outside = Side { route: &mut host, monitor: &mut monitor };
     wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
     uplinks.refresh(&mut host, &mut table)?;
+    if let Some(obstacle) = knock(knocks, &mut host, &mut table, &wire)? {
+        if plan.options.net.is_none() {
+            return Err(Failure::new(obstacle));
+        }
+        notes.push(format!("{obstacle}; --net proxy goes around that"));
+    }
     let name = show(netns, front, &mut presence, &mut notes)?;
     let nat = Nat { name, detour, uplinks, table, host, monitor, _presence: presence };
-    Ok(Network { way: Box::new(nat), wire, interface: uplink.name, notes })
+    Ok(Network { way: Box::new(nat), wire, transport: Transport::Nat, interface: uplink.name, notes })
 }
 
 impl Way for Nat {
@@ -120,6 +136,24 @@ fn install(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Res
         notes.push(NOT_OWNED.into());
     }
     Ok(table)
+}
+
+/// Says what does not get out of the host, if something does not.
+fn knock(
+    knocks: Knocks,
+    host: &mut RouteSocket,
+    table: &mut Table,
+    wire: &Wire,
+) -> Result<Option<String>, Failure> {
+    let v4 = host.default_uplink(IpFamily::V4)?.map(|_exists| wire.v4.traced);
+    let v6 = host.default_uplink(IpFamily::V6)?.and(wire.v6).map(|block| block.traced);
+    let what = match knocks.refused(table, v4, v6)?[..] {
+        [] => return Ok(None),
+        [IpFamily::V4] => "IPv4 ",
+        [IpFamily::V6] => "IPv6 ",
+        _ => "",
+    };
+    Ok(Some(format!("this host's firewall drops {what}packets that the host is to forward")))
 }
 
 /// Lets `ip netns exec nsntrace-PID` look inside. A machine where that is not possible is no reason not to trace.

@@ -22,6 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{Network, Uplink, Way};
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::transport::Transport;
 use crate::worker::ipv6::Ipv6;
 use crate::worker::sysctl;
 use crate::worker::wire::{Side, Wire, WireRequest};
@@ -72,7 +73,7 @@ pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>) -> Result<Netwo
         limits: Limits::default(),
     };
     let way = Box::new(Proxied::start(Proxy::new(sockets, config)?, router)?);
-    Ok(Network { way, wire, interface: uplink.name, notes })
+    Ok(Network { way, wire, transport: Transport::Proxy, interface: uplink.name, notes })
 }
 
 impl Router {

@@ -23,14 +23,14 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan, transport: Transport) -> Self {
         let uname = rustix::system::uname();
         Self {
             os: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
             hardware: uname.machine().to_str().ok().map(str::to_owned),
             filter: plan.options.filter.clone(),
             snaplen: plan.options.snaplen,
-            comment: comment(plan),
+            comment: comment(plan, transport),
             encoding: plan.outfile.encoding,
             past_cache: if plan.options.direct { PastCache::Always } else { PastCache::WhenFast },
         }
@@ -67,9 +67,9 @@ impl Head {
 }
 
 /// What a reader of the file may wonder about.
-fn comment(plan: &Plan) -> String {
-    let mut lines = vec![format!("transport: {}", plan.transport.name())];
-    if plan.transport == Transport::Proxy {
+fn comment(plan: &Plan, transport: Transport) -> String {
+    let mut lines = vec![format!("transport: {}", transport.name())];
+    if transport == Transport::Proxy {
         lines.push(PROXIED.into());
     }
     if !plan.options.no_offload {
