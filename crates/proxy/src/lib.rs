@@ -6,16 +6,6 @@
 //!
 //! Both ends of every connection are the kernel's own TCP: there is no network stack in here.
 #![forbid(unsafe_code)]
-#![allow(
-    dead_code,
-    unused_imports,
-    clippy::unused_self,
-    clippy::match_same_arms,
-    clippy::precedence,
-    clippy::struct_field_names,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the parts are yet to meet"
-)]
 
 mod config;
 mod engine;

@@ -71,7 +71,7 @@ struct Flow {
 #[derive(Debug)]
 struct Connection {
     flow: Flow,
-    /// The sequence number of the program's SYN.
+    /// The sequence number of the program's SYN, which no other connection between the same ports has.
     sequence: u32,
     stage: Stage,
 }
@@ -89,7 +89,7 @@ impl Connections {
         Ok(Self {
             slots: Slots::new(),
             keys: HashMap::new(),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(),
             loopback,
             spare: spare(&listener),
             listener,
@@ -320,12 +320,16 @@ impl Connections {
     /// it over and over. False if not even that can be done.
     fn shed(&mut self) -> bool {
         self.spare = None;
-        let accepted = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC);
-        if let Ok(socket) = &accepted {
+        let accepted = rustix::net::acceptfrom_with(&self.listener, SocketFlags::CLOEXEC);
+        if let Ok((socket, program)) = &accepted {
             reset(socket);
+            let program = program.clone().and_then(|program| SocketAddr::try_from(program).ok());
+            if let Some(key) = program.and_then(|program| self.key_of(program, socket)) {
+                self.reset(key);
+            }
         }
         let is_shed = accepted.is_ok();
-        drop(accepted);
+        drop(accepted); // Its descriptor is the spare one.
         self.spare = spare(&self.listener);
         is_shed
     }

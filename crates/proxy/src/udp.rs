@@ -37,7 +37,7 @@ use crate::wire::Cause;
 pub(crate) struct Flows {
     doorway: Doorway,
     maker: Maker,
-    flows: Slots<Flow>,
+    slots: Slots<Flow>,
     by_ends: HashMap<Ends, Key>,
     /// Flows whose own sockets are not read yet, each with the count of datagrams at which they may be.
     unsettled: VecDeque<(Key, u64)>,
@@ -55,8 +55,8 @@ impl Flows {
             .poller
             .watch(&doorway, Token::Datagrams, EventFlags::IN)
             .map_err(ProxyError::events("watch the doorway of datagrams"))?;
-        let (flows, by_ends, unsettled) = (Slots::new(), HashMap::new(), VecDeque::new());
-        Ok(Self { doorway, maker, flows, by_ends, unsettled, entered: 0 })
+        let (slots, by_ends, unsettled) = (Slots::new(), HashMap::new(), VecDeque::new());
+        Ok(Self { doorway, maker, slots, by_ends, unsettled, entered: 0 })
     }
 
     /// The doorway is readable.
@@ -69,12 +69,11 @@ impl Flows {
                     self.entered += 1;
                     self.enter(&arrival, &buffer[..arrival.datagram.len], context);
                 }
-                Ok(None) => {}
                 Err(Errno::WOULDBLOCK) => {
                     is_empty = true;
                     break;
                 }
-                Err(_) => {} // Told once, and says nothing about the next one.
+                Ok(None) | Err(_) => {} // An error is told once, and says nothing about the next one.
             }
         }
         context.scratch = buffer;
@@ -83,7 +82,7 @@ impl Flows {
 
     /// The program's side of a flow is readable.
     pub(crate) fn inside(&mut self, key: Key, context: &mut Context) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.slots.get_mut(key) else { return };
         let mut buffer = std::mem::take(&mut context.scratch);
         let mut is_over = false;
         for _ in 0..BURST {
@@ -105,7 +104,7 @@ impl Flows {
 
     /// The peer's side of a flow is readable, or has an error.
     pub(crate) fn outside(&mut self, key: Key, context: &mut Context) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.slots.get_mut(key) else { return };
         let mut buffer = std::mem::take(&mut context.scratch);
         flow.answer(&mut buffer, BURST, context);
         context.scratch = buffer;
@@ -114,7 +113,7 @@ impl Flows {
     /// Ends the flows that have been silent for too long. Called about once a second while there is something.
     pub(crate) fn tick(&mut self, now: Instant, _context: &mut Context) {
         let expired: Vec<_> =
-            self.flows.iter().filter(|(_, flow)| flow.is_expired(now)).map(|(key, _)| key).collect();
+            self.slots.iter().filter(|(_, flow)| flow.is_expired(now)).map(|(key, _)| key).collect();
         for key in expired {
             self.close(key);
         }
@@ -122,7 +121,7 @@ impl Flows {
 
     /// Whether there is something that can become too old.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.flows.is_empty()
+        !self.slots.is_empty()
     }
 
     /// Passes a datagram of the doorway on.
@@ -137,7 +136,7 @@ impl Flows {
         let known = self.by_ends.get(&ends).copied();
         match known.map_or_else(|| self.open(ends, context), Ok) {
             Ok(key) => {
-                if let Some(flow) = self.flows.get_mut(key) {
+                if let Some(flow) = self.slots.get_mut(key) {
                     flow.ask(&arrival.datagram, bytes, context);
                 }
             }
@@ -149,7 +148,7 @@ impl Flows {
 
     /// Begins a flow, if need be in place of the one that has been silent for longest.
     fn open(&mut self, ends: Ends, context: &Context) -> Result<Key, Errno> {
-        if self.flows.len() >= context.config.limits.flows.max(1) {
+        if self.slots.len() >= context.config.limits.flows.max(1) {
             self.close_oldest();
         }
         let device = context.config.device.as_deref();
@@ -157,10 +156,10 @@ impl Flows {
             Err(errno) if is_shortage(errno) && self.close_oldest() => Flow::open(ends, &self.maker, device)?,
             result => result?,
         };
-        let key = self.flows.insert_with(|_| flow);
+        let key = self.slots.insert_with(|_| flow);
         self.by_ends.insert(ends, key);
         self.unsettled.push_back((key, self.entered + self.doorway.room()));
-        let watched = match self.flows.get_mut(key) {
+        let watched = match self.slots.get_mut(key) {
             Some(flow) => context.poller.watch(flow.outside(), Token::FlowOutside(key), EventFlags::IN),
             None => Ok(()),
         };
@@ -171,7 +170,7 @@ impl Flows {
     fn settle(&mut self, count: u64, context: &Context) {
         while let Some(&(key, _)) = self.unsettled.front().filter(|&&(_, at)| at <= count) {
             self.unsettled.pop_front();
-            let Some(flow) = self.flows.get_mut(key) else { continue };
+            let Some(flow) = self.slots.get_mut(key) else { continue };
             if context.poller.watch(flow.inside(), Token::FlowInside(key), EventFlags::IN).is_err() {
                 self.close(key);
             }
@@ -179,7 +178,7 @@ impl Flows {
     }
 
     fn close_oldest(&mut self) -> bool {
-        let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.last_used()).map(|(key, _)| key);
+        let oldest = self.slots.iter().min_by_key(|(_, flow)| flow.last_used()).map(|(key, _)| key);
         oldest.is_some_and(|key| {
             self.close(key);
             true
@@ -187,7 +186,7 @@ impl Flows {
     }
 
     fn close(&mut self, key: Key) {
-        if let Some(flow) = self.flows.remove(key) {
+        if let Some(flow) = self.slots.remove(key) {
             self.by_ends.remove(&flow.ends());
         }
     }

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use echo::{Echo, Ping, echo_reply};
 pub(crate) use fragment::Fragments;
-pub(crate) use icmp::{Cause, icmp_error};
+pub(crate) use icmp::Cause;
 pub(crate) use ip::{Link, Packet};
 pub(crate) use outbox::Outbox;
 pub(crate) use quote::{quoted_datagram, quoted_echo};

@@ -29,14 +29,12 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) struct Wish {
     frame: Vec<u8>,
-    /// Its sequence number, which no other connection between the same ports has.
-    pub(crate) sequence: u32,
 }
 
 impl Wish {
     pub(crate) fn new(syn: &Syn<'_>) -> Self {
         let packet = syn.packet();
-        Self { frame: packet.link.frame(packet.bytes), sequence: syn.sequence }
+        Self { frame: packet.link.frame(packet.bytes) }
     }
 
     /// Reads it again.

@@ -18,12 +18,17 @@ pub(crate) struct Pipe {
 }
 
 /// Empty pipes for whoever has bytes to move. While none wait, one is enough for all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pipes {
     idle: Vec<Pipe>,
 }
 
 impl Pipes {
+    /// One is there from the beginning, so that connections live on when no descriptors are left.
+    pub(crate) fn new() -> Self {
+        Self { idle: open().into_iter().collect() }
+    }
+
     /// An empty pipe. `None`: no descriptors are left.
     pub(crate) fn take(&mut self) -> Option<Pipe> {
         self.idle.pop().or_else(open)

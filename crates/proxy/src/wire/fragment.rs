@@ -134,7 +134,7 @@ fn fragment(whole: &Packet<'_>, part: &[u8], offset: usize, is_followed: bool, i
     let offset = u16::try_from(offset).ok()?;
     let packet = match (whole.source, whole.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let [flags, low] = (offset / 8 | u16::from(is_followed) << 13).to_be_bytes();
+            let [flags, low] = ((offset / 8) | (u16::from(is_followed) << 13)).to_be_bytes();
             let header = Header { protocol: whole.protocol, ttl: whole.ttl, len: part.len() };
             header.v4(source, destination, [id_2, id_3, flags, low], part)
         }

@@ -134,7 +134,7 @@ impl<'a> Chain<'a> {
             let (header, _) = chain.payload.split_first_chunk::<8>()?;
             let is_fragment = chain.protocol == FRAGMENT;
             if is_fragment {
-                chain.fragment = part_v6(header);
+                chain.fragment = part_v6(*header);
             }
             // The fragment header has no length: it is 8 bytes.
             let len = if is_fragment { 8 } else { 8 + usize::from(header[1]) * 8 };
@@ -210,7 +210,7 @@ fn part_v4(header: &[u8; 20]) -> Option<Part> {
     (offset > 0 || is_followed).then_some(Part { id, offset, is_followed })
 }
 
-fn part_v6(header: &[u8; 8]) -> Option<Part> {
+fn part_v6(header: [u8; 8]) -> Option<Part> {
     let field = u16::from_be_bytes([header[2], header[3]]);
     let (offset, is_followed) = (usize::from(field & 0xfff8), field & 1 != 0);
     let id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);

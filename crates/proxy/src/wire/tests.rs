@@ -11,6 +11,7 @@ use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use rustix::io::Errno;
 
 use super::fragment::split;
+use super::icmp::icmp_error;
 use super::icmp::icmp_packet;
 use super::*;
 

@@ -195,6 +195,7 @@ const PROGRAM_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// What every Python program begins with.
 pub(crate) const PRELUDE: &str = "\
 import errno, hashlib, os, select, socket, struct, sys, threading, time
+socket.setdefaulttimeout(30)
 def listen(address, port):
     return socket.create_server((address, port), family=socket.AF_INET6 if ':' in address else socket.AF_INET, backlog=4096)
 def reason(address, port, timeout=10):
