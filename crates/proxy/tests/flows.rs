@@ -1,0 +1,67 @@
+//! UDP and ping through the proxy, between programs that know nothing of it.
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::{PEER4, PEER6, World};
+use nsntrace_testkit::{isolated, sh};
+
+#[test]
+fn datagrams_come_through_both_ways_and_keep_their_bounds() {
+    isolated(|| {
+        let world = World::new();
+        for peer in [PEER4, PEER6] {
+            let family = if peer == PEER4 { "AF_INET" } else { "AF_INET6" };
+            let _echo = world.serve(&format!(
+                "s = socket.socket(socket.{family}, socket.SOCK_DGRAM)
+s.settimeout(None)
+s.bind(('{peer}', 53))
+while True:
+    data, who = s.recvfrom(65535)
+    s.sendto(data[::-1], who)"
+            ));
+            nsntrace_testkit::eventually(|| !world.internet.sh("ss -Hlun sport = 53").is_empty());
+            let said = world.program(&format!(
+                "s = socket.socket(socket.{family}, socket.SOCK_DGRAM)
+s.settimeout(10)
+for n in (0, 1, 100, 1400, 20000):
+    data = os.urandom(n)
+    s.sendto(data, ('{peer}', 53))
+    answer, who = s.recvfrom(65535)
+    assert answer == data[::-1] and who[:2] == ('{peer}', 53), (n, len(answer), who)
+print('well')"
+            ));
+            assert_eq!(said, "well");
+        }
+    });
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_refused() {
+    isolated(|| {
+        let world = World::new();
+        for peer in [PEER4, PEER6] {
+            let family = if peer == PEER4 { "AF_INET" } else { "AF_INET6" };
+            let said = world.program(&format!(
+                "s = socket.socket(socket.{family}, socket.SOCK_DGRAM)
+s.connect(('{peer}', 54))
+s.send(b'x')
+try:
+    s.recv(1)
+except ConnectionRefusedError:
+    print('refused')"
+            ));
+            assert_eq!(said, "refused");
+        }
+    });
+}
+
+#[test]
+fn pings_are_answered_by_those_who_are_there_alone() {
+    isolated(|| {
+        let world = World::new();
+        sh("echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range");
+        world.t.sh(&format!("ping -4 -c 2 -i 0.2 -W 5 {PEER4} && ping -6 -c 2 -i 0.2 -W 5 {PEER6}"));
+        world.t.sh("! ping -c 1 -W 1 203.0.113.77");
+    });
+}
