@@ -188,6 +188,36 @@ reset(c)"
 }
 
 #[test]
+fn what_a_peer_had_sent_before_it_was_reset_waits_for_a_slow_reader() {
+    isolated(|| {
+        let world = World::new();
+        let server = world.serve(&format!(
+            "import fcntl, termios
+l = listen('{PEER4}', 80)
+c, _ = l.accept()
+c.sendall(b'x' * 2_000_000)
+while struct.unpack('i', fcntl.ioctl(c, termios.TIOCOUTQ, bytes(4)))[0]:
+    time.sleep(0.01)
+reset(c)"
+        ));
+        world.listens(80);
+        let said = world.program(&format!(
+            "c = socket.create_connection(('{PEER4}', 80))
+time.sleep(2)
+got = 0
+try:
+    while part := c.recv(1 << 16):
+        got += len(part)
+    print(got, 'an orderly end')
+except ConnectionResetError:
+    print(got, 'a reset')"
+        ));
+        assert_eq!(said, "2000000 a reset");
+        server.finish();
+    });
+}
+
+#[test]
 fn the_file_shows_one_handshake() {
     isolated(|| {
         let world = World::new();
