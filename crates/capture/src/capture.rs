@@ -122,7 +122,7 @@ impl Capture {
     /// [`CaptureError::Statistics`]: packets were lost, and the kernel does not say how many.
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
         self.measure_gap()?;
-        let index = self.next;
+        let (index, quarter) = (self.next, (self.gaps.len() / 4).max(1));
         let Some(loan) = self.ring.retired(index) else { return Ok(None) };
         self.next = (index + 1) % self.gaps.len();
         // Asked after the block was seen to be ready: all its frames were counted before that.
@@ -133,7 +133,7 @@ impl Capture {
         let count = Frames::new(loan.bytes()).remaining().min(left);
         self.handed += count;
         let dropped_before = mem::take(&mut self.gaps[index]);
-        Ok(Some(Block { bytes: Bytes::Loan(loan), count, dropped_before }))
+        Ok(Some(Block { bytes: Bytes::Loan(loan), count, quarter, dropped_before }))
     }
 
     /// What was counted and is in the block that the kernel is still filling.
@@ -150,7 +150,7 @@ impl Capture {
         let copy = self.ring.copy_filling(self.next);
         let count = Frames::new(&copy).remaining().min(left);
         let dropped_before = self.gaps[self.next] + end.dropped.saturating_sub(self.told);
-        Some(Block { bytes: Bytes::Copy(copy), count, dropped_before })
+        Some(Block { bytes: Bytes::Copy(copy), count, quarter: 0, dropped_before })
     }
 
     /// Finds out whether packets were lost while the last block was on loan.
@@ -193,6 +193,8 @@ pub struct Block<'ring> {
     bytes: Bytes<'ring>,
     /// Frames of it that belong to the capture.
     count: u64,
+    /// Blocks in a quarter of the ring.
+    quarter: usize,
     /// Packets that were lost before the first frame of this block, since those that an earlier block has told of.
     pub dropped_before: u64,
 }
@@ -211,5 +213,13 @@ impl Block<'_> {
             Bytes::Copy(bytes) => bytes,
         };
         Frames::new(bytes).at_most(self.count)
+    }
+
+    /// Whether a quarter of the ring waits behind this block: no time to keep it for longer than it takes.
+    pub fn is_crowded(&self) -> bool {
+        match &self.bytes {
+            Bytes::Loan(block) => block.is_followed(self.quarter),
+            Bytes::Copy(_) => false,
+        }
     }
 }

@@ -79,10 +79,8 @@ impl Ring {
     /// # Panics
     /// When `index` is not below `block_count`.
     pub fn retired(&mut self, index: usize) -> Option<Block<'_>> {
-        let start = self.block(index);
-        handover::take(word(&start, BLOCK_STATUS))?;
-        let bytes = self.geometry.block_bytes;
-        Some(Block { start, bytes, ring: std::marker::PhantomData })
+        handover::take(word(&self.block(index), BLOCK_STATUS))?;
+        Some(Block { ring: self, index })
     }
 
     /// Whether the kernel has given out block `index`.
@@ -128,26 +126,31 @@ impl Drop for Ring {
     }
 }
 
-/// A block on loan from the kernel until it is dropped.
+/// A block on loan from the kernel until it is dropped. The ring was borrowed mutably for it, so it is the only one.
 #[derive(Debug)]
 pub struct Block<'ring> {
-    start: NonNull<u8>,
-    bytes: usize,
-    ring: std::marker::PhantomData<&'ring mut Ring>,
+    ring: &'ring Ring,
+    index: usize,
 }
 
 impl Block<'_> {
     /// The whole block, `struct tpacket_block_desc` first.
     pub fn bytes(&self) -> &[u8] {
+        let start = self.ring.block(self.index);
         // SAFETY: `Ring::retired` loaded TP_STATUS_USER of this block of the live mapping with Acquire. Until `drop` stores
         // TP_STATUS_KERNEL the kernel does not write to it, and the slice borrows `self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.ring.geometry.block_bytes) }
+    }
+
+    /// Whether the kernel has given out the block that is `distance` blocks behind this one, which it has then with all between.
+    pub fn is_followed(&self, distance: usize) -> bool {
+        self.ring.is_retired((self.index + distance) % self.ring.geometry.block_count)
     }
 }
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        handover::give_back(word(&self.start, BLOCK_STATUS));
+        handover::give_back(word(&self.ring.block(self.index), BLOCK_STATUS));
     }
 }
 
