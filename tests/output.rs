@@ -38,6 +38,25 @@ fn dash_carries_the_capture_alone() {
 }
 
 #[test]
+fn a_format_is_what_was_asked_for_whatever_the_name_is() {
+    let lab = Lab::new(&Plan::default());
+    let script = "set -e; ping='ping -q -c1 198.51.100.2'
+        $NT -q --format pcapng -o - $ping 2>/dev/null | tshark -n -r - -c1 -T fields -e frame.interface_name 2>/dev/null
+        $NT -q --format pcapng -o x.pcap $ping >/dev/null; capinfos -t x.pcap
+        $NT -q --format pcap -o x.pcapng $ping >/dev/null; capinfos -t x.pcapng";
+    let text = bash(&lab, script).wait().succeeded().text();
+    let said: Vec<_> = text.lines().filter(|line| !line.starts_with("File name")).collect();
+    assert_eq!(
+        said,
+        [
+            "eth0",
+            "File type:           Wireshark/... - pcapng",
+            "File type:           Wireshark/tcpdump/... - nanosecond pcap"
+        ]
+    );
+}
+
+#[test]
 fn dash_is_written_as_packets_come() {
     let lab = Lab::new(&Plan::default());
     let script = "$NT -q -o - sh -c 'ping -q -c1 198.51.100.2 >/dev/null; sleep 5' \

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lexopt::Arg;
 use nsntrace_capture::DEFAULT_BUFFER;
-use nsntrace_pcapwriter::{Compression, MAX_SNAPLEN};
+use nsntrace_pcapwriter::{Compression, Format, MAX_SNAPLEN};
 
 pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
 use crate::failure::Failure;
@@ -35,6 +35,8 @@ pub(crate) enum Request {
 #[expect(clippy::struct_excessive_bools, reason = "one for each switch that can be typed")]
 pub(crate) struct Options {
     pub(crate) outfile: PathBuf,
+    /// The format, if the file's name is not to decide.
+    pub(crate) format: Option<Format>,
     pub(crate) device: Option<String>,
     pub(crate) filter: Option<String>,
     pub(crate) user: Option<String>,
@@ -93,6 +95,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             outfile: DEFAULT_OUTFILE.into(),
+            format: None,
             device: None,
             filter: None,
             user: None,
@@ -191,6 +194,14 @@ fn transport(typed: &str) -> Result<Option<Transport>, lexopt::Error> {
     }
     let found = Transport::named(typed);
     found.map(Some).ok_or_else(|| format!("'{typed}' is none of auto, nat and proxy").into())
+}
+
+fn format(typed: &str) -> Result<Format, lexopt::Error> {
+    match typed {
+        "pcap" => Ok(Format::Pcap),
+        "pcapng" => Ok(Format::PcapNg),
+        _ => Err(format!("'{typed}' is neither pcap nor pcapng").into()),
+    }
 }
 
 /// As text.
@@ -300,6 +311,13 @@ mod tests {
         assert_eq!(options("--net=proxy true").net, Some(Transport::Proxy));
         assert_eq!(options("--net nat --net auto true").net, None);
         refused("--net slirp true", "--net: 'slirp' is none of");
+    }
+
+    #[test]
+    fn a_format_is_named_or_the_files_names() {
+        assert_eq!(options("true").format, None);
+        assert_eq!(options("--format pcapng -o - true").format, Some(Format::PcapNg));
+        refused("--format ng true", "--format: 'ng' is neither");
     }
 
     #[test]

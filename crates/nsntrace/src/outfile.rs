@@ -38,10 +38,10 @@ pub(crate) struct Encoding {
 }
 
 impl Encoding {
-    const PLAIN: Self = Self { format: Format::Pcap, compression: Compression::None };
-
-    fn of_path(path: &Path) -> Self {
-        Self { format: Format::of_path(path), compression: Compression::of_path(path) }
+    /// What was typed, else what the name says.
+    fn of(path: &Path, format: Option<Format>) -> Self {
+        let format = format.unwrap_or_else(|| Format::of_path(path));
+        Self { format, compression: Compression::of_path(path) }
     }
 }
 
@@ -59,19 +59,20 @@ impl Files {
 
 impl Outfile {
     /// Opens `path`, or standard output for `-`; with a rotation, the first of the files that are called after `path`.
-    pub(crate) fn open(path: &Path, rotation: Rotation) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, format: Option<Format>, rotation: Rotation) -> Result<Self, Failure> {
+        let encoding = Encoding::of(path, format);
         if path == Path::new("-") {
-            return Self::stdout(rotation);
+            return Self::stdout(encoding, rotation);
         }
         let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
         if rotation.is_on() {
-            Self::series(path, rotation).map_err(failed)
+            Self::series(path, encoding, rotation).map_err(failed)
         } else {
-            Self::named(path).map_err(failed)
+            Self::named(path, encoding).map_err(failed)
         }
     }
 
-    fn stdout(rotation: Rotation) -> Result<Self, Failure> {
+    fn stdout(encoding: Encoding, rotation: Rotation) -> Result<Self, Failure> {
         if io::stdout().is_terminal() {
             return Err(Failure::new("cannot write packets to a terminal")
                 .hint("pipe them to a reader, as in: nsntrace -o - program | tshark -r -"));
@@ -85,20 +86,20 @@ impl Outfile {
         let first = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
         let is_stream = !is_regular(&first);
         let (first, files) = (RefCell::new(Some(first)), RefCell::default());
-        Ok(Self { first, files, encoding: Encoding::PLAIN, is_stream, is_stdout: true, is_new: false })
+        Ok(Self { first, files, encoding, is_stream, is_stdout: true, is_new: false })
     }
 
-    fn named(path: &Path) -> io::Result<Self> {
+    fn named(path: &Path, encoding: Encoding) -> io::Result<Self> {
         let is_new =
             matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
         // Truncated by `take`: a trace whose network cannot be made must not cost the last one.
         let first = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         let is_stream = !is_regular(&first);
         let (first, files) = (RefCell::new(Some(first)), RefCell::default());
-        Ok(Self { first, files, encoding: Encoding::of_path(path), is_stream, is_stdout: false, is_new })
+        Ok(Self { first, files, encoding, is_stream, is_stdout: false, is_new })
     }
 
-    fn series(path: &Path, rotation: Rotation) -> io::Result<Self> {
+    fn series(path: &Path, encoding: Encoding, rotation: Rotation) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             // What would be called after a device or a pipe is not what was meant.
             return Err(io::Error::other("new files can be begun beside a regular file only"));
@@ -107,14 +108,7 @@ impl Outfile {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
         let (first, files) = (RefCell::new(Some(first)), RefCell::new(Files(Some(series))));
-        Ok(Self {
-            first,
-            files,
-            encoding: Encoding::of_path(path),
-            is_stream: false,
-            is_stdout: false,
-            is_new: false,
-        })
+        Ok(Self { first, files, encoding, is_stream: false, is_stdout: false, is_new: false })
     }
 
     /// Takes the files to write to them. One that was there before is emptied; standard output may hold somebody else's bytes, which

@@ -42,7 +42,7 @@ impl Plan {
         }
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let outfile = Outfile::open(&options.outfile, options.rotation)?;
+        let outfile = Outfile::open(&options.outfile, options.format, options.rotation)?;
         Ok(Self { options, filter, user, name_service, transport, needs_user_namespace, device, outfile })
     }
 

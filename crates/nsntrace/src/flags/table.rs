@@ -125,6 +125,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "write to FILE [nsntrace.pcap]; *.pcapng is pcapng, *.gz compressed, - standard output",
     },
     Flag {
+        short: None,
+        long: "format",
+        group: Group::Files,
+        effect: Effect::Value("FORMAT", |options, format| {
+            options.format = Some(super::format(&text(format)?)?);
+            Ok(())
+        }),
+        help: "write pcap or pcapng, whatever FILE is called",
+    },
+    Flag {
         short: Some('C'),
         long: "file-size",
         group: Group::Files,
