@@ -1,40 +1,43 @@
 //! A namespace's name under /run/netns, by which `ip netns exec` finds it.
 //!
+//! # Theory of operation
+//! `ip netns add` mounts the namespace on a file, which keeps it alive until somebody unmounts it: after a run that was killed the
+//! wire would stay, too. So the name is a symbolic link to the descriptor of a living process, which leads nowhere once that is gone.
+//! `ip netns` follows it as it opens it; nothing is mounted, so it takes no capability either.
+//!
 //! # Kernel interface
-//! mount(2) `MS_BIND` of the namespace's descriptor over a file, umount2(2) `MNT_DETACH`. `CAP_SYS_ADMIN`.
+//! symlink(2) to `/proc/PID/fd/N`, unlink(2).
 //!
 //! # References
-//! ip-netns(8).
+//! ip-netns(8), proc_pid_fd(5).
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use crate::error::NetnsError;
 use crate::namespace::Netns;
 
-/// A name that is taken back on drop. While it stands it keeps the namespace alive.
+/// A name that is taken back on drop.
 #[derive(Debug)]
 pub struct Name {
     path: PathBuf,
 }
 
 impl Name {
-    /// Shows `netns` as `/run/netns/NAME`, as `ip netns attach NAME` does.
+    /// Shows `netns` as `/run/netns/NAME`, as `ip netns attach NAME` does, for as long as this process has it open.
     ///
     /// # Errors
-    /// [`NetnsError::Name`]: `EEXIST` when the name is taken, `EROFS`, or `EPERM` without `CAP_SYS_ADMIN`.
+    /// [`NetnsError::Name`]: `EEXIST` when the name is taken, `EROFS`, or `EACCES` for whoever may not write to /run.
     pub fn show(netns: &Netns, name: &str) -> Result<Self, NetnsError> {
         let path = Path::new(DIRECTORY).join(name);
-        let failed = |step, source| NetnsError::Name { step, path: path.clone(), source };
-        create(&path).map_err(|source| failed("make", source))?;
-        let shown = Self { path: path.clone() };
-        let source = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
-        mount_bind(source, &path).map_err(|errno| failed("mount the network namespace on", errno.into()))?;
-        Ok(shown)
+        let target = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
+        match link(&target, &path) {
+            Ok(()) => Ok(Self { path }),
+            Err(source) => Err(NetnsError::Name { step: "make", path, source }),
+        }
     }
 
     /// Takes back a name that a run left behind when it was killed, as `ip netns delete NAME` does.
@@ -53,25 +56,18 @@ impl Drop for Name {
     }
 }
 
-/// Makes an empty file to mount on. Another run may remove the directory, empty for a moment, between our two steps.
-fn create(path: &Path) -> io::Result<()> {
+/// Another run may remove the directory, empty for a moment, between our two steps.
+fn link(target: &str, path: &Path) -> io::Result<()> {
     loop {
         fs::create_dir_all(DIRECTORY)?;
-        match fs::File::create_new(path) {
+        match symlink(target, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            made => return made.map(drop),
+            made => return made,
         }
     }
 }
 
 fn remove(path: &Path) -> Result<(), NetnsError> {
-    match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        // INVAL: not a mount point, as when it was never mounted or an earlier clean-up was cut short.
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-        Err(errno) => {
-            return Err(NetnsError::Name { step: "unmount", path: path.into(), source: errno.into() });
-        }
-    }
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(NetnsError::Name { step: "remove", path: path.into(), source })

@@ -1,7 +1,11 @@
 //! Making, entering and searching a namespace.
 //!
 //! # Kernel interface
-//! `unshare(CLONE_NEWNET)`, setns(2): `CAP_SYS_ADMIN`. `/proc/thread-self/ns/net`, `/proc/PID/ns/net` (`PTRACE_MODE_READ`).
+//! `unshare(CLONE_NEWNET)`, setns(2): `CAP_SYS_ADMIN`. `/proc/thread-self/ns/net`. Who is inside is told by `/proc/PID/net/dev`: procfs
+//! gives each namespace files of its own, and shows them to anybody, where `/proc/PID/ns/net` is for whoever may trace that process.
+//!
+//! # References
+//! `get_proc_task_net()` in fs/proc/proc_net.c; `proc_alloc_inum()` in fs/proc/generic.c.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,8 +23,8 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub struct Netns {
     fd: OwnedFd,
-    /// What nsfs calls it: one namespace, one inode.
-    inode: u64,
+    /// What procfs calls its table of devices: one namespace, one inode.
+    devices: u64,
 }
 
 impl Netns {
@@ -54,9 +58,10 @@ impl Netns {
         // Not /proc/self: that is the process, whose namespace is its first thread's.
         let path = Path::new("/proc/thread-self/ns/net");
         let failed = |source| NetnsError::Proc { path: path.into(), source };
-        let file = File::open(path).map_err(failed)?;
-        let inode = file.metadata().map_err(failed)?.st_ino();
-        Ok(Self { fd: file.into(), inode })
+        let fd = File::open(path).map_err(failed)?.into();
+        let table = Path::new("/proc/thread-self/net/dev");
+        let devices = inode_of(table).map_err(|source| NetnsError::Proc { path: table.into(), source })?;
+        Ok(Self { fd, devices })
     }
 
     /// Moves the calling thread into the namespace.
@@ -68,14 +73,15 @@ impl Netns {
             .map_err(|errno| NetnsError::Enter(errno.into()))
     }
 
-    /// The processes inside, by pid. Empty when procfs cannot be read.
+    /// The processes inside, whoever they belong to, by pid. Empty when procfs cannot be read.
     pub fn members(&self) -> Vec<i32> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         processes
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .filter(|pid| {
-                inode_of(Path::new(&format!("/proc/{pid}/ns/net"))).is_ok_and(|inode| inode == self.inode)
+                let table = format!("/proc/{pid}/net/dev");
+                inode_of(Path::new(&table)).is_ok_and(|inode| inode == self.devices)
             })
             .collect()
     }
