@@ -74,6 +74,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         }
         Err(failure) => {
             waiting.abandon();
+            front.clean_up_after_worker(plan.transport);
             return Err(failure);
         }
     };
@@ -93,10 +94,11 @@ impl Front {
         if plan.options.wait_all {
             self.wait_for_all()?;
         }
-        match self.finish(end)? {
-            Some(outcome) => Ok(self.verdict(end, &outcome)),
-            None => Ok(self.clean_up_after_worker(plan.transport)),
+        if let Some(outcome) = self.finish(end)? {
+            return Ok(self.verdict(end, &outcome));
         }
+        self.clean_up_after_worker(plan.transport);
+        Ok(ExitCode::from(status::FAILED))
     }
 
     /// Waits for worker's word that the ring is running. Gives the signal that came first, if one did.
@@ -208,7 +210,7 @@ impl Front {
     }
 
     /// Takes back what a worker that was killed would have taken back. For that it must be dead indeed, and the namespace nobody's.
-    fn clean_up_after_worker(self, transport: Transport) -> ExitCode {
+    fn clean_up_after_worker(self, transport: Transport) {
         let Self { events, netns, .. } = self;
         drop(netns);
         // A proxy leaves nothing on the host.
@@ -216,7 +218,6 @@ impl Front {
             events.wait_for_workers_death();
             worker::clean_up_after();
         }
-        ExitCode::from(status::FAILED)
     }
 
     /// Events that change nothing for whoever waits.

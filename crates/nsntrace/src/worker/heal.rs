@@ -1,12 +1,16 @@
 //! Taking back what an earlier run could not: both of its processes were killed.
 
+use std::error::Error;
 use std::fs;
-use std::io::{Error, ErrorKind};
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::str::FromStr;
 
 use nsntrace_lease::RunDir;
-use nsntrace_link::RouteSocket;
+use nsntrace_link::{Link, RouteSocket, Veth};
+use nsntrace_nat::conntrack;
 use nsntrace_netns::Name;
 use rustix::net::{AddressFamily, SocketType, socket};
 
@@ -55,6 +59,14 @@ pub(crate) fn name_note(name: &str) -> String {
     format!("{NETNS_NAME} {name}")
 }
 
+/// What a run notes of its wire before packets go by it: the near end, and what the program's packets come from.
+///
+/// The wire goes with the namespace, but a connection that still closes keeps that alive, and nobody answers it any more.
+pub(crate) fn wire_note(veth: &Veth, addresses: impl Iterator<Item = IpAddr>) -> String {
+    addresses
+        .fold(format!("{WIRE} {} {}", veth.name, veth.ifindex), |note, address| format!("{note} {address}"))
+}
+
 /// What a run notes before it makes a detour.
 pub(crate) fn table_note(table: u32) -> String {
     format!("{TABLE} {table}")
@@ -63,13 +75,28 @@ pub(crate) fn table_note(table: u32) -> String {
 fn undo(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     match note.split_once(' ') {
         Some((NETNS_NAME, name)) => Ok(Name::take_back(name)?),
-        Some((TABLE, table)) => match table.parse() {
-            Ok(table) => Ok(host.remove_table(table)?),
-            Err(error) => Err(Failure::of("cannot undo", &error)),
-        },
+        Some((TABLE, table)) => Ok(host.remove_table(parse(table)?)?),
+        Some((WIRE, wire)) => remove_wire(wire, host),
         // A later version's note: not ours to understand, hence not ours to forget.
-        _ => Err(Failure::of("cannot undo", &Error::from(ErrorKind::Unsupported))),
+        _ => Err(Failure::of("cannot undo", &io::Error::from(ErrorKind::Unsupported))),
     }
+}
+
+fn remove_wire(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
+    let mut words = note.split(' ');
+    let (name, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let ours = |link: &Link| link.name.as_str() == name && link.ifindex.to_string() == number;
+    if let Some(link) = host.links()?.into_iter().find(ours) {
+        host.delete_link(link.ifindex)?;
+    }
+    for address in words {
+        conntrack::forget(parse(address)?)?;
+    }
+    Ok(())
+}
+
+fn parse<T: FromStr<Err: Error + 'static>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error| Failure::of("cannot undo", &error))
 }
 
 /// When a process started, in clock ticks after boot: field 22 of proc(5)'s `stat`. `None` for no such process.
@@ -82,6 +109,7 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
 
 const TABLE: &str = "table";
 const NETNS_NAME: &str = "netns-name";
+const WIRE: &str = "wire";
 const RUN_DIR: &str = "/run/nsntrace";
 
 #[cfg(test)]

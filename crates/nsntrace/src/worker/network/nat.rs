@@ -3,6 +3,7 @@
 //! # Theory of operation
 //! Each part is made by the crate or module of its object; what is decided here is their order, and the order in which they go.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nsntrace_lease::Presence;
@@ -65,6 +66,7 @@ pub(super) fn make(
             &WireRequest { name: NAME_TEMPLATE, mtu: uplink.mtu, has_ipv6, occupied: &occupied },
         )?
     };
+    presence.note(&heal::wire_note(&wire.veth, addresses(&wire)))?;
     let detour = make_detour(plan, &wire, &mut presence)?;
     let mut table = install(plan, front, &wire, &mut notes)?;
     let mut uplinks = Uplinks::new(run_dir, &wire.veth, has_ipv6, only)?;
@@ -106,13 +108,17 @@ impl Way for Nat {
         drop(self.detour);
         // It would go with the namespace, but that may have guests who stay.
         let _gone_already = self.host.delete_link(wire.veth.ifindex);
-        let _left = conntrack::forget(wire.v4.traced.into());
-        if let Some(v6) = wire.v6 {
-            let _left = conntrack::forget(v6.traced.into());
+        for address in addresses(wire) {
+            let _left = conntrack::forget(address);
         }
         drop(self.uplinks);
         let _gone_with_its_socket = self.table.remove();
     }
+}
+
+/// What the program's packets come from.
+fn addresses(wire: &Wire) -> impl Iterator<Item = IpAddr> {
+    [Some(wire.v4.traced.into()), wire.v6.map(|block| block.traced.into())].into_iter().flatten()
 }
 
 fn make_detour(plan: &Plan, wire: &Wire, presence: &mut Presence) -> Result<Option<Detour>, Failure> {
