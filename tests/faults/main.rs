@@ -1,0 +1,7 @@
+//! What goes wrong, made to go wrong: whoever is killed, stopped or refused, the file can be read, what was lost is told, and the
+//! machine is as it was.
+#![forbid(unsafe_code)]
+
+mod caller;
+mod chance;
+mod kills;
