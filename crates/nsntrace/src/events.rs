@@ -99,7 +99,7 @@ impl Events {
     }
 
     /// Says something to worker.
-    pub(crate) fn order(&self, order: Order) {
+    pub(crate) fn order(&self, order: &Order) {
         self.channel.order(order);
     }
 

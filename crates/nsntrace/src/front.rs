@@ -177,7 +177,7 @@ impl Front {
 
     /// Lets worker complete the file. `None` if it could not, which the user knows by then.
     fn finish(&mut self, end: End) -> Result<Option<Outcome>, Failure> {
-        self.events.order(Order::Finish);
+        self.events.order(&Order::Finish);
         // What ended the program may well reach us a moment later, once.
         let mut is_echo_due = true;
         let mut is_hurried = false;
@@ -189,7 +189,7 @@ impl Front {
                 }
                 Event::Signal(_) if !is_hurried => {
                     is_hurried = true;
-                    self.events.order(Order::Hurry);
+                    self.events.order(&Order::Hurry);
                     self.messages.note("completing the capture; interrupt once more to give up");
                 }
                 Event::Signal(_) => {

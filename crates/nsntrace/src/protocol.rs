@@ -2,11 +2,15 @@
 //!
 //! A message is a tag and fields, separated by NUL bytes: no field can hold one, since all come from C strings or are numbers.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 
 use crate::failure::Failure;
 use crate::transport::Transport;
@@ -20,19 +24,25 @@ pub(crate) enum Report {
     Ready { interface: String, transport: Transport, v4: Ipv4Addr, v6: Option<Ipv6Addr> },
     /// Something that the user should know.
     Note(String),
+    /// A line of what is printed at the end.
+    Line(String),
     /// There will be no trace. Worker has taken back what it made, or is about to.
     Failed(Failure),
     /// The file is complete.
     Finished(Outcome),
 }
 
-/// From front to worker. The end of the stream says that front is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// From front to worker, or from the process that is to become the program. The end of the stream says that both are gone.
+#[derive(Debug)]
 pub(crate) enum Order {
     /// The program has ended: complete the file.
     Finish,
     /// Do not wait for connections that are still closing.
     Hurry,
+    /// Where the program's wishes for sockets arrive.
+    Creations(OwnedFd),
+    /// Where the program's TLS keys arrive.
+    Keys(OwnedFd),
 }
 
 /// What became of the packets.
@@ -69,18 +79,19 @@ impl Channel {
 
     /// Says something to front. When nobody listens any more, there is nobody to tell.
     pub(crate) fn report(&self, report: &Report) {
-        let _ = self.send(&report.encode());
+        let _ = self.send(&report.encode(), None);
     }
 
     /// Says something to worker. When worker is gone, reading tells.
-    pub(crate) fn order(&self, order: Order) {
-        let _ = self.send(order.encode());
+    pub(crate) fn order(&self, order: &Order) {
+        let (text, descriptor) = order.encode();
+        let _ = self.send(text, descriptor);
     }
 
     /// Waits for worker's next message. `None` when worker is gone.
     pub(crate) fn next_report(&self) -> Option<Report> {
         loop {
-            if let Some(report) = Report::decode(&self.receive()?) {
+            if let Some(report) = Report::decode(&self.receive()?.0) {
                 return Some(report);
             }
         }
@@ -89,31 +100,50 @@ impl Channel {
     /// Waits for front's next message. `None` when front is gone.
     pub(crate) fn next_order(&self) -> Option<Order> {
         loop {
-            if let Some(order) = Order::decode(&self.receive()?) {
+            let (text, descriptor) = self.receive()?;
+            if let Some(order) = Order::decode(&text, descriptor) {
                 return Some(order);
             }
         }
     }
 
     /// A text that is too long loses its end, not its meaning: only notes and errors can be long.
-    fn send(&self, message: &str) -> rustix::io::Result<usize> {
+    fn send(&self, message: &str, descriptor: Option<BorrowedFd<'_>>) -> rustix::io::Result<usize> {
         let end = message.floor_char_boundary(MESSAGE_BYTES);
-        send(&self.0, &message.as_bytes()[..end], SendFlags::NOSIGNAL)
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = descriptor.as_slice();
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        sendmsg(&self.0, &[IoSlice::new(&message.as_bytes()[..end])], &mut control, SendFlags::NOSIGNAL)
     }
 
-    fn receive(&self) -> Option<String> {
-        let mut buffer = [0_u8; MESSAGE_BYTES];
+    fn receive(&self) -> Option<(String, Option<OwnedFd>)> {
+        let mut bytes = [0_u8; MESSAGE_BYTES];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
         loop {
-            match recv(&self.0, &mut buffer, RecvFlags::empty()) {
-                Ok((_, 0)) => return None,
-                Ok((_, len)) => {
-                    return Some(String::from_utf8_lossy(&buffer[..len.min(MESSAGE_BYTES)]).into_owned());
+            let mut buffer = [IoSliceMut::new(&mut bytes)];
+            match recvmsg(&self.0, &mut buffer, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(message) if message.bytes == 0 => return None,
+                Ok(message) => {
+                    let text = String::from_utf8_lossy(&bytes[..message.bytes]).into_owned();
+                    return Some((text, first_descriptor(&mut control)));
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_gone) => return None,
             }
         }
     }
+}
+
+fn first_descriptor(control: &mut RecvAncillaryBuffer<'_>) -> Option<OwnedFd> {
+    let rights = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    rights?.next()
 }
 
 impl AsFd for Channel {
@@ -123,15 +153,23 @@ impl AsFd for Channel {
 }
 
 impl Order {
-    fn encode(self) -> &'static str {
+    fn encode(&self) -> (&'static str, Option<BorrowedFd<'_>>) {
         match self {
-            Self::Finish => "finish",
-            Self::Hurry => "hurry",
+            Self::Finish => (FINISH, None),
+            Self::Hurry => (HURRY, None),
+            Self::Creations(descriptor) => (CREATIONS, Some(descriptor.as_fd())),
+            Self::Keys(descriptor) => (KEYS, Some(descriptor.as_fd())),
         }
     }
 
-    fn decode(message: &str) -> Option<Self> {
-        [Self::Finish, Self::Hurry].into_iter().find(|order| order.encode() == message)
+    fn decode(text: &str, descriptor: Option<OwnedFd>) -> Option<Self> {
+        match (text, descriptor) {
+            (FINISH, None) => Some(Self::Finish),
+            (HURRY, None) => Some(Self::Hurry),
+            (CREATIONS, Some(descriptor)) => Some(Self::Creations(descriptor)),
+            (KEYS, Some(descriptor)) => Some(Self::Keys(descriptor)),
+            _ => None,
+        }
     }
 }
 
@@ -147,6 +185,7 @@ impl Report {
             ]),
             Self::Born(pid) => join(&["born", &pid.to_string()]),
             Self::Note(text) => join(&["note", text]),
+            Self::Line(text) => join(&["line", text]),
             Self::Failed(failure) => {
                 let hint = failure.hint.as_deref().unwrap_or("");
                 join(&["failed", &failure.status.to_string(), &failure.message, hint])
@@ -177,6 +216,7 @@ impl Report {
             }),
             ["born", pid] => Some(Self::Born(pid.parse().ok()?)),
             ["note", text] => Some(Self::Note(text.into())),
+            ["line", text] => Some(Self::Line(text.into())),
             ["failed", status, message, hint] => Some(Self::Failed(Failure {
                 message: message.into(),
                 excerpt: None,
@@ -203,6 +243,10 @@ fn some(field: &str) -> Option<String> {
     (!field.is_empty()).then(|| field.into())
 }
 
+const FINISH: &str = "finish";
+const HURRY: &str = "hurry";
+const CREATIONS: &str = "creations";
+const KEYS: &str = "keys";
 const SEPARATOR: char = '\0';
 /// More than any message needs.
 const MESSAGE_BYTES: usize = 8192;
@@ -237,6 +281,7 @@ mod tests {
         });
         crosses(&Report::Born(4_194_304));
         crosses(&Report::Note("a note: with a colon".into()));
+        crosses(&Report::Line("  curl 1  192.0.2.1:80".into()));
         crosses(&Report::Failed(Failure::new("it failed").hint("do it").status(127)));
         crosses(&Report::Failed(Failure::new("it failed")));
         crosses(&Report::Finished(Outcome::default()));
@@ -252,11 +297,22 @@ mod tests {
     #[test]
     fn orders_arrive_and_an_end_is_an_end() {
         let (front, worker) = Channel::pair().unwrap();
-        front.order(Order::Finish);
-        front.order(Order::Hurry);
-        assert_eq!(worker.next_order(), Some(Order::Finish));
-        assert_eq!(worker.next_order(), Some(Order::Hurry));
+        front.order(&Order::Finish);
+        front.order(&Order::Hurry);
+        assert!(matches!(worker.next_order(), Some(Order::Finish)));
+        assert!(matches!(worker.next_order(), Some(Order::Hurry)));
         drop(front);
-        assert_eq!(worker.next_order(), None);
+        assert!(worker.next_order().is_none());
+    }
+
+    #[test]
+    fn a_descriptor_arrives_as_one_of_the_same_file() {
+        let (front, worker) = Channel::pair().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        front.order(&Order::Keys(writer.into()));
+        let Some(Order::Keys(received)) = worker.next_order() else { panic!("another order") };
+        rustix::io::write(&received, b"key").unwrap();
+        drop(received);
+        assert_eq!(io::read_to_string(reader).unwrap(), "key");
     }
 }

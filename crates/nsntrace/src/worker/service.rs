@@ -117,6 +117,7 @@ impl<'a> Service<'a> {
         let next = match self.channel.next_order() {
             Some(Order::Finish) => State::Ended,
             Some(Order::Hurry) => State::Hurried,
+            Some(Order::Creations(_) | Order::Keys(_)) => State::Running,
             None => State::Orphaned,
         };
         self.state = self.state.max(next);
