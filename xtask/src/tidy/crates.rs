@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nsntrace-capture", &["nsntrace-sys"]),
+    ("nsntrace-dissect", &[]),
     ("nsntrace-filter", &[]),
     ("nsntrace-lease", &["nsntrace-sys"]),
     ("nsntrace-link", &["nsntrace-netlink", "nsntrace-sys"]),

@@ -1,0 +1,95 @@
+//! The first line of HTTP/1, and whom it is for.
+//!
+//! # References
+//! RFC 9112, sections 3 and 4.
+
+/// The beginning of a request or of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// What a client wants.
+    Request {
+        /// `GET` and its like.
+        method: &'a str,
+        /// A path, or with a proxy a whole URL.
+        target: &'a str,
+        /// What the header `Host` says, if it is there.
+        host: Option<&'a str>,
+    },
+    /// What a server says to it.
+    Response {
+        /// 200 and its like.
+        status: u16,
+    },
+}
+
+/// Reads the first bytes of a stream. `None` if they are not HTTP/1, or end within the first line.
+pub fn head(bytes: &[u8]) -> Option<Head<'_>> {
+    let (line, rest) = split_line(bytes)?;
+    if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
+        let status = str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()?;
+        return Some(Head::Response { status });
+    }
+    let line = str::from_utf8(line).ok()?;
+    let (request, version) = line.rsplit_once(' ')?;
+    let (method, target) = request.split_once(' ')?;
+    let is_method =
+        !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    let is_request = is_method && version.starts_with("HTTP/1.") && !target.is_empty();
+    is_request.then(|| Head::Request { method, target, host: host(rest) })
+}
+
+fn host(mut headers: &[u8]) -> Option<&str> {
+    while let Some((line, rest)) = split_line(headers) {
+        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+        if name.eq_ignore_ascii_case(b"host") {
+            return str::from_utf8(&value[1..]).ok().map(str::trim);
+        }
+        headers = rest;
+    }
+    None
+}
+
+/// A line without its end, and what follows. Lines end with LF, and CR before it.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().take(MAX_LINE_LEN).position(|&byte| byte == b'\n')?;
+    let line = &bytes[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), &bytes[end + 1..]))
+}
+
+/// Servers take 8000 bytes, as RFC 9112 wants them to.
+const MAX_LINE_LEN: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_what_it_wants_and_of_whom() {
+        let bytes = b"GET /a?b=c HTTP/1.1\r\nAccept: */*\r\nhost: example.com:8080 \r\n\r\n";
+        let expected = Head::Request { method: "GET", target: "/a?b=c", host: Some("example.com:8080") };
+        assert_eq!(head(bytes), Some(expected));
+        let expected = Head::Request { method: "M-SEARCH", target: "*", host: None };
+        assert_eq!(head(b"M-SEARCH * HTTP/1.0\n\n"), Some(expected));
+    }
+
+    #[test]
+    fn a_response_says_its_status() {
+        assert_eq!(head(b"HTTP/1.1 404 Not Found\r\n"), Some(Head::Response { status: 404 }));
+        assert_eq!(head(b"HTTP/1.1 4x4 \r\n"), None);
+        assert_eq!(head(b"HTTP/1.\r\n"), None);
+    }
+
+    #[test]
+    fn other_bytes_are_nothing() {
+        for bytes in [
+            &b""[..],
+            b"GET / HTTP/1.1",
+            b"\x16\x03\x01\n",
+            b"GET /\n",
+            b" / HTTP/1.1\n",
+            b"get / HTTP/1.1\n",
+        ] {
+            assert_eq!(head(bytes), None, "{bytes:?}");
+        }
+    }
+}
