@@ -27,7 +27,7 @@ use rustix::thread::{
     capability_is_in_bounding_set, remove_capability_from_bounding_set, set_capabilities_secure_bits,
 };
 
-use crate::barrier::{Barrier, Facts};
+use crate::barrier::{Barrier, Facts, Stage};
 use crate::error::NetnsError;
 
 /// What an exec could give to a process before it entered its user namespace.
@@ -47,15 +47,16 @@ pub fn enter() -> Result<Bounds, NetnsError> {
     let bounds = Bounds::of_this_thread().map_err(|errno| NetnsError::Bounds(errno.into()))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let is_root_without_setfcap = uid == 0 && !has_setfcap();
-    nsntrace_sys::unshare_user().map_err(|error| refused("make a user namespace", error, false))?;
+    nsntrace_sys::unshare_user().map_err(|error| refused("make a user namespace", Stage::Making, error))?;
+    let stage = Stage::Mapping { is_root_without_setfcap };
     match fs::write("/proc/self/setgroups", "deny") {
         // Before Linux 3.19 nobody has to.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        denied => denied.map_err(|error| refused("give up setgroups in a user namespace", error, false))?,
+        denied => denied.map_err(|error| refused("give up setgroups in a user namespace", stage, error))?,
     }
     let map = |name: &str, id: u32| {
         fs::write(format!("/proc/self/{name}"), format!("{id} {id} 1"))
-            .map_err(|error| refused("map the user into a user namespace", error, is_root_without_setfcap))
+            .map_err(|error| refused("map the user into a user namespace", stage, error))
     };
     map("uid_map", uid)?;
     map("gid_map", gid)?;
@@ -109,8 +110,8 @@ fn has_setfcap() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETFCAP))
 }
 
-fn refused(step: &'static str, source: io::Error, is_root_without_setfcap: bool) -> NetnsError {
-    let facts = Facts::of_this_machine(is_root_without_setfcap);
-    let barrier = Errno::from_io_error(&source).and_then(|errno| Barrier::behind(errno, &facts));
+fn refused(step: &'static str, stage: Stage, source: io::Error) -> NetnsError {
+    let facts = Facts::of_this_machine();
+    let barrier = Errno::from_io_error(&source).and_then(|errno| Barrier::behind(errno, stage, &facts));
     NetnsError::User { step, barrier, source }
 }

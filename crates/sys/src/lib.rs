@@ -20,7 +20,9 @@ pub use datagram::{
 };
 pub use descriptors::Inherited;
 pub use device::set_tx_checksum_offload;
-pub use netns::{netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user};
+pub use netns::{
+    is_unshare_filtered, netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user,
+};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};

@@ -1,7 +1,7 @@
 //! Namespaces of threads.
 //!
 //! # Kernel interface
-//! `unshare(CLONE_NEWNET)`, `unshare(CLONE_NEWNS)` (`CAP_SYS_ADMIN`), `unshare(CLONE_NEWUSER)`, ioctl `NS_GET_USERNS` (Linux 4.9),
+//! `unshare(CLONE_NEWNET)`, `unshare(CLONE_NEWNS)` (`CAP_SYS_ADMIN`), `unshare(CLONE_NEWUSER)`, `unshare(0)`, ioctl `NS_GET_USERNS` (Linux 4.9),
 //! `SO_NETNS_COOKIE` (Linux 5.14).
 
 use std::io;
@@ -45,6 +45,13 @@ pub fn unshare_user() -> io::Result<()> {
     // SAFETY: CLONE_NEWUSER also unshares the working directory and root (CLONE_FS) of the one thread that there is, and replaces its
     // credentials; no memory or descriptor that Rust code relies on changes.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }?)
+}
+
+/// Whether a filter on system calls keeps this thread from calling unshare(2) at all, as container engines do: with nothing to separate, every
+/// kernel allows it to everybody, and it does nothing.
+pub fn is_unshare_filtered() -> bool {
+    // SAFETY: no flag is given, so nothing of this thread is changed.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::empty()) }.is_err()
 }
 
 /// The user namespace that a network namespace belongs to: who has `CAP_NET_ADMIN` in it has that capability over the network namespace.
