@@ -59,6 +59,16 @@ impl NatError {
         }
     }
 
+    /// What was asked of the kernel; `None` if it was not asked.
+    pub fn step(&self) -> Option<Step> {
+        match self {
+            Self::Unsupported { step, .. } | Self::Refused { step, .. } | Self::Netlink { step, .. } => {
+                Some(*step)
+            }
+            Self::DeviceName { .. } => None,
+        }
+    }
+
     /// The errno that the kernel refused with.
     pub fn errno(&self) -> Option<Errno> {
         match self {

@@ -123,7 +123,9 @@ fn chained<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     iter::successors(Some(error), |&error| error.source())
 }
 
-const NEEDS_PRIVILEGE: &str = "run nsntrace as root, or with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW";
+/// What it takes for NAT.
+pub(crate) const NEEDS_PRIVILEGE: &str =
+    "run nsntrace as root, or with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW";
 const TOO_MANY_NAMESPACES: &str =
     "`sysctl user.max_net_namespaces` says how many there may be; each trace needs one";
 

@@ -14,6 +14,7 @@ use nsntrace_capture::DEFAULT_BUFFER;
 use nsntrace_pcapwriter::{Compression, Format, MAX_SNAPLEN};
 
 pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
+use crate::doctor::Form;
 use crate::failure::Failure;
 use crate::transport::Transport;
 
@@ -22,6 +23,8 @@ use crate::transport::Transport;
 pub(crate) enum Request {
     /// Trace a program.
     Trace(Options),
+    /// Say what works on this host.
+    Doctor(Form),
     /// Print the program that a filter is compiled to.
     DumpFilter(Options, String),
     /// Print the help text.
@@ -61,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) dump_filter: Option<String>,
     pub(crate) linktype: Option<String>,
     pub(crate) live: bool,
+    pub(crate) doctor: Option<Form>,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
 }
@@ -113,6 +117,7 @@ impl Default for Options {
             dump_filter: None,
             linktype: None,
             live: false,
+            doctor: None,
             program: OsString::new(),
             arguments: Vec::new(),
         }
@@ -161,6 +166,9 @@ fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
 
 /// What a whole command line asks for.
 fn request(options: Options) -> Result<Request, lexopt::Error> {
+    if let Some(form) = options.doctor {
+        return Ok(Request::Doctor(form));
+    }
     if let Some(form) = options.dump_filter.clone() {
         return Ok(Request::DumpFilter(options, form));
     }
@@ -202,6 +210,13 @@ fn format(typed: &str) -> Result<Format, lexopt::Error> {
         "pcapng" => Ok(Format::PcapNg),
         _ => Err(format!("'{typed}' is neither pcap nor pcapng").into()),
     }
+}
+
+/// Whom the report of `--doctor` is for.
+fn form(typed: Option<OsString>) -> Result<Form, lexopt::Error> {
+    let Some(typed) = typed else { return Ok(Form::Text) };
+    let typed = text(typed)?;
+    Form::named(&typed).ok_or_else(|| format!("'{typed}' is neither text nor json").into())
 }
 
 /// As text.
@@ -318,6 +333,14 @@ mod tests {
         assert_eq!(options("true").format, None);
         assert_eq!(options("--format pcapng -o - true").format, Some(Format::PcapNg));
         refused("--format ng true", "--format: 'ng' is neither");
+    }
+
+    #[test]
+    fn the_doctor_needs_no_program_and_takes_a_form() {
+        assert_eq!(parse(["--doctor"]).unwrap(), Request::Doctor(Form::Text));
+        assert_eq!(parse(["--doctor=text"]).unwrap(), Request::Doctor(Form::Text));
+        assert_eq!(parse(["-q", "--doctor=json"]).unwrap(), Request::Doctor(Form::Json));
+        refused("--doctor=xml", "--doctor: 'xml' is neither text nor json");
     }
 
     #[test]

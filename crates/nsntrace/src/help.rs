@@ -6,6 +6,8 @@ use crate::flags::{Effect, FLAGS, Flag, Group};
 
 /// What `nsntrace --version` prints.
 pub(crate) const VERSION: &str = concat!("nsntrace ", env!("CARGO_PKG_VERSION"), "\n");
+/// The number alone.
+pub(crate) const VERSION_NUMBER: &str = env!("CARGO_PKG_VERSION");
 
 /// What `nsntrace --help` prints.
 pub(crate) fn text() -> String {

@@ -3,12 +3,14 @@
 //! docs/ARCHITECTURE.md tells one run step by step. This file reads the command line and leaves the rest to `front`.
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod events;
 mod failure;
 mod filter;
 mod flags;
 mod front;
 mod help;
+mod json;
 mod messages;
 mod nameservice;
 mod outfile;
@@ -46,6 +48,7 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
     let options = match flags::parse(env::args_os().skip(1))? {
         Request::Help => return print(&help::text()),
         Request::Version => return print(help::VERSION),
+        Request::Doctor(form) => return diagnose(form),
         Request::DumpFilter(options, form) => return print(&filter::dump(&options, &form)?),
         Request::Trace(options) => options,
     };
@@ -53,6 +56,13 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
     let plan = Plan::make(options)?;
     let watch = Watch::begin().inspect_err(|_failure| plan.discard_outfile())?;
     front::trace(&plan, watch, inherited)
+}
+
+/// Says what works on this host, and by the status whether anything does.
+fn diagnose(form: doctor::Form) -> Result<ExitCode, Failure> {
+    let report = doctor::report(form)?;
+    let printed = print(&report.text)?;
+    Ok(if report.is_good { printed } else { ExitCode::from(status::FAILED) })
 }
 
 /// Prints what was asked for to standard output, the one thing besides packets that goes there.

@@ -97,7 +97,7 @@ pub(crate) fn failure(failure: &Failure) {
 }
 
 /// Text that may hold what the user typed, on one line and without a terminal's commands.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

@@ -19,6 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
@@ -77,17 +78,26 @@ impl NameService {
         scoped.map(|(address, scope)| format!("{address}%{scope}")).collect()
     }
 
-    /// Moves this process into a mount namespace and covers what there is to cover. Nothing to cover, no mount namespace.
-    pub(crate) fn apply(&self) -> Result<(), Failure> {
-        if self.covered.is_empty() && self.replaced.is_none() {
-            return Ok(());
-        }
-        nsntrace_sys::unshare_mounts()
-            .map_err(|error| Failure::of("cannot make a mount namespace", &error))?;
-        // What the host mounts from now on still arrives here; nothing that is mounted here arrives there.
+    /// Whether there is anything to cover on this machine.
+    pub(crate) fn covers_something(&self) -> bool {
+        !self.covered.is_empty() || self.replaced.is_some()
+    }
+
+    /// Moves this process into a mount namespace. What the host mounts from now on still arrives in it; nothing that is mounted in it arrives
+    /// there.
+    pub(crate) fn separate_mounts() -> Result<(), Failure> {
+        nsntrace_sys::unshare_mounts().map_err(|error| refused_mounts("make a mount namespace", error))?;
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", slave)
-            .map_err(|errno| Failure::of("cannot separate the program's mounts", &errno))?;
+            .map_err(|errno| refused_mounts("separate the program's mounts", errno.into()))
+    }
+
+    /// Moves this process into a mount namespace and covers what there is to cover. Nothing to cover, no mount namespace.
+    pub(crate) fn apply(&self) -> Result<(), Failure> {
+        if !self.covers_something() {
+            return Ok(());
+        }
+        Self::separate_mounts()?;
         for (path, cover) in &self.covered {
             cover
                 .over(path)
@@ -127,6 +137,17 @@ fn replace(target: &Path) -> io::Result<()> {
     mounted
 }
 
+/// With a hint for those who have the capability, and are refused by a limit or a security module.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused_mounts(step: &str, error: io::Error) -> Failure {
+    let failure = Failure::of(&format!("cannot {step}"), &error);
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC) => failure.hint(TOO_MANY_MOUNT_NAMESPACES),
+        Some(Errno::PERM | Errno::ACCESS) => failure.hint(NO_MOUNTS),
+        _ => failure,
+    }
+}
+
 fn public_resolv_conf() -> String {
     let mut text = String::new();
     for server in PUBLIC_SERVERS {
@@ -137,7 +158,12 @@ fn public_resolv_conf() -> String {
     text
 }
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// resolv.conf(5).
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+const TOO_MANY_MOUNT_NAMESPACES: &str = "`sysctl user.max_mnt_namespaces` says how many there may be";
+const NO_MOUNTS: &str =
+    "in a container, allow mount(2): --security-opt apparmor=unconfined, --cap-add SYS_ADMIN";
 
 /// As the C tool has them: Quad9, Cloudflare, Google, OpenDNS.
 const PUBLIC_SERVERS: [&str; 4] = ["9.9.9.9", "1.1.1.1", "8.8.8.8", "208.67.222.222"];

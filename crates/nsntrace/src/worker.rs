@@ -14,7 +14,7 @@ mod network;
 mod recorder;
 mod recording;
 mod service;
-mod sysctl;
+pub(crate) mod sysctl;
 mod uplinks;
 mod wire;
 
@@ -39,7 +39,8 @@ use recorder::Recorder;
 use service::Service;
 use wire::Side;
 
-pub(crate) use heal::clean_up_after;
+pub(crate) use heal::{RUN_DIR, clean_up_after};
+pub(crate) use ipv6::{Forwarding, Ipv6};
 
 /// What must be born inside the traced namespace.
 pub(crate) struct Inside {

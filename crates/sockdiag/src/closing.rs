@@ -69,6 +69,11 @@ impl SockDiag {
         self.closing(IPPROTO_TCP)
     }
 
+    /// Whether this kernel has turned out to have no answer, so that procfs is read instead.
+    pub fn reads_procfs(&self) -> bool {
+        self.is_unsupported
+    }
+
     fn closing(&mut self, protocol: u8) -> Result<Closing, SockDiagError> {
         // The kernel would look for the module again, each time.
         if !self.is_unsupported {

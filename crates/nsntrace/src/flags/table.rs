@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Options, Request, quantity, text, transport};
+use super::{Options, Request, form, quantity, text, transport};
 
 /// One flag: how it is typed, what it says of itself, what it does.
 pub(crate) struct Flag {
@@ -255,6 +255,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Other,
         effect: Effect::Switch(|options| options.live = true),
         help: "with --dump-filter: for a packet socket, as in a trace, not for a file",
+    },
+    Flag {
+        short: None,
+        long: "doctor",
+        group: Group::Other,
+        effect: Effect::OptionalValue("FORM", |options, typed| {
+            options.doctor = Some(form(typed)?);
+            Ok(())
+        }),
+        help: "say what works on this host and what is missing, as text or json [text]",
     },
     Flag {
         short: Some('h'),

@@ -110,7 +110,8 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
 const TABLE: &str = "table";
 const NETNS_NAME: &str = "netns-name";
 const WIRE: &str = "wire";
-const RUN_DIR: &str = "/run/nsntrace";
+/// Where runs of all network namespaces meet.
+pub(crate) const RUN_DIR: &str = "/run/nsntrace";
 
 #[cfg(test)]
 mod tests {

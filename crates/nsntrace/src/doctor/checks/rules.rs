@@ -1,0 +1,95 @@
+//! Rules of nf_tables, and what connection tracking remembers of them.
+//!
+//! # Theory of operation
+//! The table is that of a trace by NAT, made as a whole: the kernel says which part it does not know. So the first check makes it, and those
+//! that follow tell of it.
+//!
+//! # Kernel interface
+//! `nf_tables` and `ctnetlink` over `NETLINK_NETFILTER`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use nsntrace_nat::{Nat, NatError, Owner, Spec, Step, conntrack};
+
+use super::packets::DEVICE;
+use crate::doctor::bench::Bench;
+use crate::doctor::check::{Answer, Stop};
+use crate::failure::Failure;
+
+pub(super) fn nf_tables(bench: &mut Bench) -> Answer {
+    let scratch = bench.scratch()?;
+    let table = Nat::install(&SPEC);
+    match table {
+        Err(error) if !is_about_nat(&error) => Err(error.into()),
+        table => {
+            scratch.table = Some(table);
+            Ok(String::new())
+        }
+    }
+}
+
+pub(super) fn masquerading(bench: &mut Bench) -> Answer {
+    match bench.scratch()?.table.take() {
+        Some(Ok(table)) => {
+            bench.scratch()?.table = Some(Ok(table));
+            Ok(String::new())
+        }
+        Some(Err(error)) => Err(error.into()),
+        None => Err(Stop::since(NO_NF_TABLES)),
+    }
+}
+
+/// Those by which a trace finds out whether the host's firewall lets it pass.
+pub(super) fn counters(bench: &mut Bench) -> Answer {
+    let table = table(bench)?;
+    table
+        .begin_probe(&[SocketAddr::new(PROGRAM_V4.into(), 1024), SocketAddr::new(PROGRAM_V6.into(), 1024)])?;
+    let counted = table.probed()?;
+    table.end_probe()?;
+    if counted.len() == 2 {
+        return Ok(String::new());
+    }
+    Err(Failure::new("the kernel does not tell what its counters count").into())
+}
+
+/// Whether the kernel removes the table of a process that was killed.
+pub(super) fn owner(bench: &mut Bench) -> Answer {
+    if table(bench)?.is_owned() {
+        return Ok(String::new());
+    }
+    Err(Failure::new("this kernel ties no table to the process that made it").hint("Linux 5.12 does").into())
+}
+
+pub(super) fn connection_tracking(bench: &mut Bench) -> Answer {
+    table(bench)?;
+    conntrack::forget(IpAddr::V4(PROGRAM_V4))?;
+    Ok(String::new())
+}
+
+fn table(bench: &mut Bench) -> Result<&mut Nat, Stop> {
+    match &mut bench.scratch()?.table {
+        Some(Ok(table)) => Ok(table),
+        Some(Err(_no_nat)) => Err(Stop::since("there is no masquerading")),
+        None => Err(Stop::since(NO_NF_TABLES)),
+    }
+}
+
+/// Whether nf_tables themselves are there, and something is missing that NAT alone needs.
+fn is_about_nat(error: &NatError) -> bool {
+    matches!(error.step(), Some(Step::AddChain("nat") | Step::AddMasquerade | Step::AddStateMatch))
+}
+
+const PROGRAM_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
+const PROGRAM_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
+
+/// As a trace has it, in a namespace where nobody else has a table.
+const SPEC: Spec<'_> = Spec {
+    owner: Owner { pid: 0, start_time: 0 },
+    device: DEVICE,
+    device_prefix: "nst",
+    ipv4: Some(PROGRAM_V4),
+    ipv6: Some(PROGRAM_V6),
+    only_via: None,
+    guarded: &["eth0"],
+};
+pub(super) const NO_NF_TABLES: &str = "there are no nf_tables";
