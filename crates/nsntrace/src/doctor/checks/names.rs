@@ -1,16 +1,23 @@
 //! Whom a program would ask for names.
 //!
 //! # Theory of operation
-//! Nothing is asked, and no packet leaves the host. A server on loopback is sent an empty datagram, which is no question: where nobody listens
-//! the kernel says so at once. For another one there must be a route, which is what connecting a UDP socket looks for.
+//! Nothing is asked, and no packet is sent. For a server on loopback somebody must have port 53, which procfs tells; for another one there
+//! must be a route, which is what connecting a UDP socket looks for.
+//!
+//! ```text
+//!   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+//!  423: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 6128 2 ffff9f0a40b2a000 0
+//! ```
+//!
+//! # Kernel interface
+//! connect(2), `/proc/self/net/udp`, `/proc/self/net/udp6`. No privilege.
 //!
 //! # References
-//! resolv.conf(5), udp(7).
+//! resolv.conf(5), udp(7), proc_net(5); `udp4_format_sock()` in net/ipv4/udp.c.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use nsntrace_relay::{Nameserver, nameservers};
 
@@ -39,38 +46,52 @@ fn outlook(server: &Nameserver) -> Result<String, String> {
         return Err(format!("{address}%{scope} cannot be asked from inside a trace"));
     }
     if address.is_loopback() || address.is_unspecified() {
-        return match knock(address) {
-            Ok(()) => Ok(format!("{address} by relay")),
-            Err(error) => Err(format!("{address} does not answer ({})", said(&error))),
+        let is_served = is_served(address, &TABLES.map(|path| fs::read_to_string(path).unwrap_or_default()));
+        return if is_served {
+            Ok(format!("{address} by relay"))
+        } else {
+            Err(format!("nobody listens at {address}"))
         };
     }
-    match connected(address) {
-        Ok(_socket) => Ok(address.to_string()),
+    match connect(address) {
+        Ok(()) => Ok(address.to_string()),
         Err(error) => Err(format!("{address} cannot be reached ({})", said(&error))),
     }
 }
 
-/// Whether somebody listens.
-fn knock(address: IpAddr) -> io::Result<()> {
-    let socket = connected(address)?;
-    socket.send(&[])?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    match socket.recv(&mut [0]) {
-        // Nobody answers to nothing.
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
-        other => other.map(|_answered| ()),
-    }
+/// Whether somebody has the port of name servers at an address of loopback, as far as these tables tell.
+fn is_served(address: IpAddr, tables: &[String]) -> bool {
+    let serves = |local: SocketAddr| {
+        let ip = local.ip().to_canonical();
+        local.port() == DOMAIN && (ip == address || ip.is_unspecified() || address.is_unspecified())
+    };
+    let is_unknown = tables.iter().all(String::is_empty);
+    is_unknown || tables.iter().flat_map(|table| table.lines()).filter_map(local_address).any(serves)
 }
 
-/// A socket to a server's port, from which nothing has been sent.
-fn connected(address: IpAddr) -> io::Result<UdpSocket> {
+/// The second field of a line: an address in words of 32 bits as the machine has them, and a port.
+fn local_address(line: &str) -> Option<SocketAddr> {
+    let (address, port) = line.split_whitespace().nth(1)?.split_once(':')?;
+    let word = |index: usize| u32::from_str_radix(address.get(8 * index..8 * index + 8)?, 16).ok();
+    let ip: IpAddr = match address.len() {
+        8 => Ipv4Addr::from(word(0)?.to_ne_bytes()).into(),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?].map(u32::to_ne_bytes);
+            let octets: [u8; 16] = words.concat().try_into().ok()?;
+            Ipv6Addr::from(octets).into()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Asks the kernel for a way to a server. Nothing is sent.
+fn connect(address: IpAddr) -> io::Result<()> {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
-    socket.connect(SocketAddr::new(address, DOMAIN))?;
-    Ok(socket)
+    UdpSocket::bind(SocketAddr::new(any, 0))?.connect(SocketAddr::new(address, DOMAIN))
 }
 
 /// The error in words alone.
@@ -79,26 +100,54 @@ fn said(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
+const TABLES: [&str; 2] = ["/proc/self/net/udp", "/proc/self/net/udp6"];
 const DOMAIN: u16 = 53;
-/// Loopback delivers within a system call, or soon after it.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn somebody_who_listens_is_told_from_nobody() {
-        let listener = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        socket.connect(listener.local_addr().unwrap()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.send(&[]).unwrap();
-        assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        socket.connect(nobody).unwrap();
-        socket.send(&[]).unwrap();
-        assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    fn a_socket_of_ours_is_in_the_tables() {
+        for address in ["127.0.0.1", "::1"] {
+            let socket = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
+            let tables = TABLES.map(|path| fs::read_to_string(path).unwrap());
+            let mut listed = tables.iter().flat_map(|table| table.lines()).filter_map(local_address);
+            assert!(listed.any(|listed| listed == socket.local_addr().unwrap()), "{address}");
+        }
+    }
+
+    #[track_caller]
+    fn check_served(address: &str, at: &[u8], port: u16, expected: bool) {
+        let words = at.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+        let hexadecimal = words.map(|word| format!("{word:08X}")).collect::<Vec<_>>().concat();
+        let table =
+            format!("  sl  local_address rem_address\n  1: {hexadecimal}:{port:04X} 00000000:0000 07\n");
+        assert_eq!(
+            is_served(address.parse().unwrap(), &[table, String::new()]),
+            expected,
+            "{address} {at:?}"
+        );
+    }
+
+    #[test]
+    fn who_listens_where_it_counts_serves() {
+        check_served("127.0.0.53", &[127, 0, 0, 53], 53, true);
+        check_served("127.0.0.53", &[0, 0, 0, 0], 53, true);
+        check_served("127.0.0.53", &[0; 16], 53, true);
+        check_served("127.0.0.53", &[127, 0, 0, 1], 53, false);
+        check_served("127.0.0.53", &[127, 0, 0, 53], 5353, false);
+        check_served("::1", &Ipv6Addr::LOCALHOST.octets(), 53, true);
+        check_served("::1", &[127, 0, 0, 1], 53, false);
+        check_served("0.0.0.0", &[127, 0, 0, 1], 53, true);
+    }
+
+    #[test]
+    fn who_cannot_tell_suspects_nobody() {
+        assert!(is_served(Ipv4Addr::LOCALHOST.into(), &[String::new(), String::new()]));
+        for line in ["", "x", "1: 0100007F", "1: 0100007F:zz", "1: 010:0035", "1: é100007F:0035"] {
+            assert_eq!(local_address(line), None, "{line}");
+        }
     }
 
     #[test]
