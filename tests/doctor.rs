@@ -102,10 +102,13 @@ impl<'a> Opinion<'a> {
     /// Insists on a trace going by this transport.
     #[track_caller]
     fn comes_true(&self, transport: &str) {
+        let before = Residue::of(&self.lab.host);
         let finished = run(self.lab, self.wrapper, "-o trace.pcap true").succeeded();
         let is_proxied = finished.stderr.contains("passed on by a proxy");
         assert_eq!(is_proxied, transport == "proxy", "{}", finished.stderr);
         self.lab.host.sh(&format!("rm {}", self.lab.dir.join("trace.pcap").display()));
+        // Behind the prompt; whoever looks next is to see nothing of it.
+        before.assert_same(&self.lab.host);
     }
 
     /// Insists on a trace failing with one line and a hint, the same that are in the report.
