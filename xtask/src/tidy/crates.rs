@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nsntrace-proxy", &["nsntrace-reactor", "nsntrace-sys"]),
     ("nsntrace-reactor", &[]),
     ("nsntrace-relay", &["nsntrace-reactor", "nsntrace-sys"]),
+    ("nsntrace-report", &["nsntrace-dissect"]),
     ("nsntrace-sockdiag", &["nsntrace-netlink", "nsntrace-sys"]),
     ("nsntrace-sys", &[]),
     ("nsntrace-testkit", &[]),

@@ -1,0 +1,331 @@
+//! What a process said to a peer, all flows of it together.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use nsntrace_dissect::IcmpError;
+use nsntrace_dissect::dns::NXDOMAIN;
+use nsntrace_dissect::tls::Version;
+
+use crate::analysis::{Analysis, Facts};
+use crate::census::{Endpoint, Flow, FlowNumber, Protocol, TcpEnd, Volume};
+
+/// A process, as far as a line of a report has room for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// What the kernel calls it.
+    pub name: String,
+}
+
+/// What else is known of a flow.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Whose it is.
+    pub process: Option<Process>,
+    /// Of TLS, if keys were asked for: whether there are any.
+    pub keys: Option<Keys>,
+}
+
+/// Whether there are keys for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keys {
+    /// All that it takes to read it.
+    Present,
+    /// Some.
+    Partial,
+    /// The program has logged keys, and none of this connection.
+    Missing,
+    /// The program has logged no keys at all.
+    NeverLogged,
+}
+
+impl Keys {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Partial => "partial",
+            Self::Missing => "missing",
+            Self::NeverLogged => "never logged",
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// Nobody listens there.
+    Refused,
+    /// The connection was cut off.
+    Reset,
+    /// Nobody answered.
+    Timeout,
+    /// There is no way there.
+    Unreachable,
+    /// Somebody on the way does not want it.
+    Prohibited,
+    /// There is no such name.
+    NoSuchName,
+    /// The name server could not, or would not, answer.
+    LookupFailed,
+}
+
+impl Failure {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Prohibited => "prohibited",
+            Self::NoSuchName => "NXDOMAIN",
+            Self::LookupFailed => "lookup failed",
+        }
+    }
+}
+
+/// All flows of a process with a peer by a protocol.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    /// Whose.
+    pub process: Option<Process>,
+    /// The other end. Of one who began, without a port: that says nothing.
+    pub peer: Endpoint,
+    /// Its name.
+    pub name: Option<String>,
+    /// What is spoken: `TLS`, `HTTP`, `DNS`, else what carries it.
+    pub protocol: String,
+    /// The process began. Else the port is the process's own.
+    pub is_outgoing: bool,
+    /// Both ends are inside.
+    pub is_loopback: bool,
+    /// How many flows.
+    pub flows: u64,
+    /// From the process.
+    pub sent: Volume,
+    /// To it.
+    pub received: Volume,
+    /// Its first packet, in nanoseconds since the epoch.
+    pub first_ns: u64,
+    /// Its last.
+    pub last_ns: u64,
+    /// What went wrong, and in how many flows.
+    pub failures: BTreeMap<Failure, u64>,
+    /// Segments of TCP that were sent again.
+    pub retransmissions: u64,
+    /// Of DNS: which records were asked for.
+    pub qtypes: Vec<String>,
+    /// Of DNS: the name that was asked for.
+    pub question: Option<String>,
+    /// Of TLS: the name that was asked for, versions, protocols inside.
+    pub server_name: Option<String>,
+    /// The version that was spoken.
+    pub version: Option<Version>,
+    /// Protocols that were offered.
+    pub protocols: Vec<String>,
+    /// Of TLS, if keys were asked for: in how many flows which.
+    pub keys: BTreeMap<Keys, u64>,
+}
+
+/// What tells conversations apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Topic {
+    process: Option<Process>,
+    peer: Endpoint,
+    is_outgoing: bool,
+    protocol: String,
+    question: Option<String>,
+    server_name: Option<String>,
+}
+
+impl Topic {
+    fn of(flow: &Flow, facts: &Facts, known: &Known) -> Self {
+        let (address, port) = match (flow.protocol, flow.is_outgoing) {
+            (Protocol::Icmp, _) => (flow.remote.address, 0),
+            (_, true) => (flow.remote.address, flow.remote.port),
+            (_, false) => (flow.remote.address, flow.local.port),
+        };
+        let hello = facts.client_hello.as_ref();
+        Self {
+            process: known.process.clone(),
+            peer: Endpoint { address, port },
+            is_outgoing: flow.is_outgoing,
+            protocol: label(flow, facts),
+            question: question(facts),
+            server_name: hello
+                .and_then(|hello| hello.server_name.clone())
+                .or_else(|| facts.http_host.clone()),
+        }
+    }
+}
+
+/// The conversations of a trace.
+pub(crate) fn conversations<'a>(
+    flows: impl Iterator<Item = (FlowNumber, &'a Flow)>,
+    analysis: &Analysis,
+    known: impl Fn(FlowNumber) -> Option<Known>,
+) -> Vec<Conversation> {
+    let mut all: BTreeMap<Topic, Conversation> = BTreeMap::new();
+    let no_facts = Facts::default();
+    for (number, flow) in flows.filter(|(_, flow)| is_somebodys(flow)) {
+        let known = known(number).unwrap_or_default();
+        let facts = analysis.facts(number).unwrap_or(&no_facts);
+        let topic = Topic::of(flow, facts, &known);
+        let conversation =
+            all.entry(topic.clone()).or_insert_with(|| Conversation::begin(&topic, flow, analysis));
+        conversation.add(flow, facts, known.keys);
+    }
+    all.into_values().collect()
+}
+
+/// Not what the kernel says to routers, neighbours and groups of its own accord.
+fn is_somebodys(flow: &Flow) -> bool {
+    match flow.protocol {
+        Protocol::Icmp => flow.local.port != 0,
+        Protocol::Other(_) => !flow.remote.address.is_multicast(),
+        Protocol::Tcp | Protocol::Udp => true,
+    }
+}
+
+fn label(flow: &Flow, facts: &Facts) -> String {
+    let carrier = match flow.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Icmp => "ICMP",
+        Protocol::Other(number) => return format!("IP {number}"),
+    };
+    let spoken = match facts {
+        Facts { lookups, .. } if !lookups.is_empty() => "DNS",
+        Facts { client_hello: Some(_), .. } | Facts { server_hello: Some(_), .. } => "TLS",
+        Facts { is_http: true, .. } => "HTTP",
+        _ => carrier,
+    };
+    spoken.to_owned()
+}
+
+/// The name that was asked for, and how many others by the same socket.
+fn question(facts: &Facts) -> Option<String> {
+    let first = &facts.lookups.first()?.name;
+    let mut others: Vec<_> =
+        facts.lookups.iter().map(|lookup| &lookup.name).filter(|name| *name != first).collect();
+    others.sort_unstable();
+    others.dedup();
+    let shown = if first.is_empty() { "." } else { first };
+    Some(if others.is_empty() { shown.to_owned() } else { format!("{shown} and {} more", others.len()) })
+}
+
+impl Conversation {
+    fn begin(topic: &Topic, flow: &Flow, analysis: &Analysis) -> Self {
+        let name = topic.server_name.as_deref().map(without_port);
+        let name =
+            analysis.names().get(flow.remote.address).or(name).filter(|_| !topic.peer.address.is_loopback());
+        Self {
+            process: topic.process.clone(),
+            peer: topic.peer,
+            name: name.map(str::to_owned),
+            protocol: topic.protocol.clone(),
+            is_outgoing: topic.is_outgoing,
+            is_loopback: flow.is_loopback,
+            flows: 0,
+            sent: Volume::default(),
+            received: Volume::default(),
+            first_ns: flow.first_ns,
+            last_ns: flow.last_ns,
+            failures: BTreeMap::new(),
+            retransmissions: 0,
+            qtypes: Vec::new(),
+            question: topic.question.clone(),
+            server_name: topic.server_name.clone(),
+            version: None,
+            protocols: Vec::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, flow: &Flow, facts: &Facts, keys: Option<Keys>) {
+        self.flows += 1;
+        for (sum, volume) in [(&mut self.sent, flow.sent), (&mut self.received, flow.received)] {
+            sum.packets += volume.packets;
+            sum.bytes += volume.bytes;
+        }
+        self.first_ns = self.first_ns.min(flow.first_ns);
+        self.last_ns = self.last_ns.max(flow.last_ns);
+        self.retransmissions += flow.retransmissions();
+        for failure in failures(flow, facts) {
+            *self.failures.entry(failure).or_default() += 1;
+        }
+        for lookup in &facts.lookups {
+            add_once(&mut self.qtypes, lookup.qtype.to_string());
+        }
+        if let Some(hello) = &facts.client_hello {
+            for protocol in &hello.protocols {
+                add_once(&mut self.protocols, protocol.clone());
+            }
+            self.version = facts.server_hello.as_ref().map(|hello| hello.version).or(self.version);
+            if let Some(keys) = keys {
+                *self.keys.entry(keys).or_default() += 1;
+            }
+        }
+    }
+
+    /// Every name that the peer goes by, in this conversation.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let server_name = self.server_name.as_deref().map(without_port);
+        [self.name.as_deref(), server_name].into_iter().flatten().collect()
+    }
+}
+
+fn add_once(list: &mut Vec<String>, word: String) {
+    if !list.contains(&word) {
+        list.push(word);
+    }
+}
+
+/// A header `Host` may have a port.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains(':') => name,
+        _ => host,
+    }
+}
+
+fn failures(flow: &Flow, facts: &Facts) -> Vec<Failure> {
+    let of_tcp = match flow.tcp_end() {
+        TcpEnd::Refused => Some(Failure::Refused),
+        TcpEnd::Reset => Some(Failure::Reset),
+        TcpEnd::Unanswered => Some(Failure::Timeout),
+        TcpEnd::Open | TcpEnd::Closed => None,
+    };
+    let of_icmp = match flow.icmp_error {
+        Some(IcmpError::PortUnreachable) => Some(Failure::Refused),
+        Some(IcmpError::Unreachable) => Some(Failure::Unreachable),
+        Some(IcmpError::Prohibited) => Some(Failure::Prohibited),
+        Some(IcmpError::TimeExceeded) if flow.received.packets < 2 => Some(Failure::Unreachable),
+        _ => None,
+    };
+    let is_ping_lost = flow.protocol == Protocol::Icmp && flow.is_outgoing && flow.received.packets == 0;
+    let mut failures: Vec<_> =
+        of_icmp.or(of_tcp).or(is_ping_lost.then_some(Failure::Timeout)).into_iter().collect();
+    failures.extend(facts.lookups.iter().filter_map(|lookup| match lookup.rcode {
+        // What was asked again has been answered by another id.
+        None => (of_icmp.is_none() && flow.received.packets == 0).then_some(Failure::Timeout),
+        Some(0) => None,
+        Some(NXDOMAIN) => Some(Failure::NoSuchName),
+        Some(_) => Some(Failure::LookupFailed),
+    }));
+    failures.sort_unstable();
+    failures.dedup();
+    failures
+}
+
+/// As it is typed: an address of IPv6 in brackets where a port follows.
+pub(crate) fn address_and_port(address: IpAddr, port: u16) -> String {
+    match (address, port) {
+        (address, 0) => address.to_string(),
+        (IpAddr::V4(v4), port) => format!("{v4}:{port}"),
+        (IpAddr::V6(v6), port) => format!("[{v6}]:{port}"),
+    }
+}

@@ -1,0 +1,202 @@
+//! The report: conversations, and whether they were to be.
+
+use std::fmt::Write as _;
+
+use crate::analysis::Analysis;
+use crate::census::{Census, FlowNumber, Volume};
+use crate::conversation::{Conversation, Known, Process, conversations};
+use crate::expectation::Expectation;
+use crate::json::Json;
+use crate::table;
+
+/// What a report is measured against.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// When the program began, in nanoseconds since the epoch.
+    pub started_ns: u64,
+    /// Whom it may talk to; with none, anybody.
+    pub expected: Vec<Expectation>,
+    /// Whom it may not.
+    pub denied: Vec<Expectation>,
+    /// Some packets were counted and not read.
+    pub is_sampled: bool,
+}
+
+/// Who was talked to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    conversations: Vec<Conversation>,
+    offences: Vec<Offence>,
+    overflow: Volume,
+    started_ns: u64,
+    is_sampled: bool,
+}
+
+/// A conversation that was not to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offence {
+    /// Who.
+    pub process: Option<Process>,
+    /// With whom, as the table has it.
+    pub peer: String,
+    /// What it was denied by; none where it was not expected.
+    pub denied_by: Option<String>,
+}
+
+impl Report {
+    /// Puts together what was counted, what was read, and what else is known of each flow.
+    pub fn new(
+        census: &Census,
+        analysis: &Analysis,
+        terms: &Terms,
+        known: impl Fn(FlowNumber) -> Option<Known>,
+    ) -> Self {
+        let mut conversations = conversations(census.flows(), analysis, known);
+        // Stable: among equals, the order of processes and peers stays.
+        conversations.sort_by_key(|one| std::cmp::Reverse(one.sent.bytes + one.received.bytes));
+        let offences = conversations.iter().filter_map(|one| judge(one, terms)).collect();
+        Self {
+            conversations,
+            offences,
+            overflow: census.overflow(),
+            started_ns: terms.started_ns,
+            is_sampled: terms.is_sampled,
+        }
+    }
+
+    /// Most bytes first.
+    pub fn conversations(&self) -> &[Conversation] {
+        &self.conversations
+    }
+
+    /// Those that were not to be.
+    pub fn offences(&self) -> &[Offence] {
+        &self.offences
+    }
+
+    /// When the program began, in nanoseconds since the epoch.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.started_ns
+    }
+
+    /// Lines for people, the first of them a heading.
+    pub fn table(&self) -> String {
+        let mut text = table::table(self);
+        if self.overflow.packets > 0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {} packets of further flows are not listed", self.overflow.packets);
+        }
+        if self.is_sampled {
+            text.push_str("  packets came too fast to read them all: names may be missing\n");
+        }
+        text
+    }
+
+    /// Everything, schema 1 of docs/report.md, `head` in front.
+    pub fn json(&self, head: Vec<(&'static str, Json)>) -> Json {
+        let conversations = self.conversations.iter().map(|one| self.conversation_json(one)).collect();
+        let offences = self.offences.iter().map(offence_json).collect();
+        let mut members = vec![("schema", Json::Count(1))];
+        members.extend(head);
+        members.push(("sampled", self.is_sampled.into()));
+        members.push(("unlisted_packets", self.overflow.packets.into()));
+        members.push(("conversations", Json::Array(conversations)));
+        members.push(("offences", Json::Array(offences)));
+        Json::Object(members)
+    }
+
+    fn conversation_json(&self, one: &Conversation) -> Json {
+        let peer = vec![
+            ("address", Json::text(one.peer.address.to_string())),
+            (
+                "port",
+                Json::or_null(Some(u64::from(one.peer.port)).filter(|port| *port > 0 && one.is_outgoing)),
+            ),
+            ("name", Json::or_null(one.name.as_deref())),
+        ];
+        let failures = one.failures.iter();
+        let failures = failures.map(|(failure, flows)| (failure.word(), Json::Count(*flows))).collect();
+        let mut members = vec![
+            ("process", Json::or_null(one.process.as_ref().map(process_json))),
+            ("peer", Json::Object(peer)),
+            ("protocol", Json::text(&one.protocol)),
+            ("outgoing", one.is_outgoing.into()),
+            ("local_port", Json::or_null(Some(u64::from(one.peer.port)).filter(|_| !one.is_outgoing))),
+            ("loopback", one.is_loopback.into()),
+            ("flows", one.flows.into()),
+            ("sent", volume_json(one.sent)),
+            ("received", volume_json(one.received)),
+            ("first_seconds", self.seconds(one.first_ns)),
+            ("last_seconds", self.seconds(one.last_ns)),
+            ("failures", Json::Object(failures)),
+            ("retransmissions", one.retransmissions.into()),
+        ];
+        members.extend(one.question.as_ref().map(|name| ("dns", dns_json(name, &one.qtypes))));
+        members.extend((one.protocol == "TLS").then(|| ("tls", tls_json(one))));
+        Json::Object(members)
+    }
+
+    /// Since the program began; milliseconds are as exact as anybody needs.
+    fn seconds(&self, ns: u64) -> Json {
+        let milliseconds = ns.saturating_sub(self.started_ns) / 1_000_000;
+        #[expect(clippy::cast_precision_loss, reason = "exact for three hundred thousand years")]
+        Json::Number(milliseconds as f64 / 1000.0)
+    }
+}
+
+fn process_json(process: &Process) -> Json {
+    Json::Object(vec![("pid", u64::from(process.pid).into()), ("name", Json::text(&process.name))])
+}
+
+fn volume_json(volume: Volume) -> Json {
+    Json::Object(vec![("packets", volume.packets.into()), ("bytes", volume.bytes.into())])
+}
+
+fn dns_json(name: &str, qtypes: &[String]) -> Json {
+    let types = qtypes.iter().map(Json::text).collect();
+    Json::Object(vec![("name", Json::text(name)), ("types", Json::Array(types))])
+}
+
+fn tls_json(one: &Conversation) -> Json {
+    let protocols = one.protocols.iter().map(Json::text).collect();
+    let keys = one.keys.iter();
+    let keys: Vec<_> = keys.map(|(keys, flows)| (keys.name(), Json::Count(*flows))).collect();
+    Json::Object(vec![
+        ("server_name", Json::or_null(one.server_name.as_deref())),
+        ("version", Json::or_null(one.version.map(|version| version.to_string()))),
+        ("offered_protocols", Json::Array(protocols)),
+        ("keys", Json::Object(keys)),
+    ])
+}
+
+fn offence_json(offence: &Offence) -> Json {
+    Json::Object(vec![
+        ("process", Json::or_null(offence.process.as_ref().map(process_json))),
+        ("peer", Json::text(&offence.peer)),
+        ("denied_by", Json::or_null(offence.denied_by.as_deref())),
+    ])
+}
+
+/// Who asks for a name that is denied has begun to talk to it. Loopback is the program itself, and name servers are the way to whoever is expected.
+fn judge(one: &Conversation, terms: &Terms) -> Option<Offence> {
+    let mut names = one.names();
+    let (address, port) = (one.peer.address, if one.is_outgoing { one.peer.port } else { 0 });
+    let is_denied_name = |rule: &&Expectation| {
+        one.question.as_deref().is_some_and(|question| rule.matches(NOWHERE, 0, &[question]))
+    };
+    names.sort_unstable();
+    let denied_by =
+        terms.denied.iter().find(|rule| rule.matches(address, port, &names) || is_denied_name(rule));
+    let is_unexpected = !terms.expected.is_empty()
+        && !one.is_loopback
+        && one.question.is_none()
+        && !terms.expected.iter().any(|rule| rule.matches(address, port, &names));
+    (denied_by.is_some() || is_unexpected).then(|| Offence {
+        process: one.process.clone(),
+        peer: table::peer(one),
+        denied_by: denied_by.map(ToString::to_string),
+    })
+}
+
+/// No network but that of everything contains it, and of that nobody asks names.
+const NOWHERE: std::net::IpAddr = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);

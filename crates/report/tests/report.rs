@@ -1,0 +1,211 @@
+//! A made-up trace, from packets to what a user reads.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use nsntrace_dissect::{Icmp, Packet, Tcp, TcpFlags, Transport};
+use nsntrace_report::{Analysis, Census, FlowNumber, Json, Keys, Known, Process, Report, Sight, Terms};
+
+const US: &str = "10.0.0.1";
+const US_V6: &str = "2001:db8::1";
+const STARTED_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Packets as they come, a millisecond apart.
+struct Trace {
+    census: Census,
+    analysis: Analysis,
+    now_ns: u64,
+}
+
+/// One way of a connection.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    from: (&'a str, u16),
+    to: (&'a str, u16),
+}
+
+impl Way<'_> {
+    fn back(self) -> Self {
+        Self { from: self.to, to: self.from }
+    }
+}
+
+impl Trace {
+    fn new() -> Self {
+        Self { census: Census::new(), analysis: Analysis::default(), now_ns: STARTED_NS }
+    }
+
+    fn see(&mut self, from: &str, to: &str, transport: Transport<'_>, payload: &[u8]) {
+        self.now_ns += 1_000_000;
+        let [src, dst] = [from, to].map(|text| text.parse::<IpAddr>().unwrap());
+        let payload_len = u32::try_from(payload.len()).unwrap();
+        let packet = Packet { src, dst, transport, payload, payload_len };
+        let is_loopback = src.is_loopback();
+        let sight = Sight {
+            timestamp_ns: self.now_ns,
+            is_outbound: is_loopback || [US, US_V6].contains(&from),
+            is_loopback,
+            len: 54 + payload_len,
+        };
+        let seen = self.census.see(&packet, &sight);
+        if let Some(head) = self.census.head(&packet, &seen) {
+            let _found = self.analysis.take(&head);
+        }
+    }
+
+    fn udp(&mut self, way: Way<'_>, payload: &[u8]) {
+        let transport = Transport::Udp { src_port: way.from.1, dst_port: way.to.1 };
+        self.see(way.from.0, way.to.0, transport, payload);
+    }
+
+    fn tcp(&mut self, way: Way<'_>, flags: TcpFlags, seq: u32, payload: &[u8]) {
+        let tcp = Tcp { src_port: way.from.1, dst_port: way.to.1, seq, ack: 0, window: 1, flags };
+        self.see(way.from.0, way.to.0, Transport::Tcp(tcp), payload);
+    }
+
+    fn connect(&mut self, way: Way<'_>) {
+        self.tcp(way, TcpFlags::SYN, 0, b"");
+        self.tcp(way.back(), TcpFlags::SYN | TcpFlags::ACK, 0, b"");
+    }
+
+    fn lookup(&mut self, port: u16, name: &str, qtype: u8, address: Option<[u8; 4]>) {
+        let way = Way { from: ("127.0.0.1", port), to: ("127.0.0.53", 53) };
+        let labels: Vec<u8> = name
+            .split('.')
+            .flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat())
+            .collect();
+        let question = [&labels[..], &[0, 0, qtype, 0, 1]].concat();
+        let head =
+            |flags: [u8; 2], answers: u8| [&[0, qtype][..], &flags, &[0, 1, 0, answers, 0, 0, 0, 0]].concat();
+        self.udp(way, &[head([1, 0], 0), question.clone()].concat());
+        let record = address.map(|octets| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4][..], &octets].concat());
+        let flags = if record.is_some() { [0x81, 0x80] } else { [0x81, 0x83] };
+        let answers = u8::from(record.is_some());
+        self.udp(way.back(), &[head(flags, answers), question, record.unwrap_or_default()].concat());
+    }
+
+    fn report(&self, terms: Terms) -> Report {
+        let terms = Terms { started_ns: STARTED_NS, ..terms };
+        Report::new(&self.census, &self.analysis, &terms, known)
+    }
+}
+
+/// Everything is curl's.
+#[expect(clippy::unnecessary_wraps, reason = "of others nothing may be known")]
+fn known(_flow: FlowNumber) -> Option<Known> {
+    Some(Known { process: Some(Process { pid: 4321, name: "curl".into() }), keys: Some(Keys::Present) })
+}
+
+/// A client hello of TLS 1.2 for `example.com`.
+fn client_hello() -> Vec<u8> {
+    let name = b"example.com";
+    let len = u8::try_from(name.len()).unwrap();
+    let sni = [&[0, 0, 0, len + 5, 0, len + 3, 0, 0, len][..], name].concat();
+    let body = [&b"\x03\x03"[..], &[7; 32], b"\0\0\x02\x13\x01\x01\0", &[0, len + 9], &sni].concat();
+    let len = u8::try_from(body.len()).unwrap();
+    [&[22, 3, 1, 0, len + 4, 1, 0, 0, len][..], &body].concat()
+}
+
+/// A look-up, a page over TLS, a port that nobody listens on, a name that is none, a ping without an answer.
+fn trace() -> Trace {
+    let mut trace = Trace::new();
+    trace.lookup(5000, "example.com", 1, Some([93, 184, 216, 34]));
+    let page = Way { from: (US, 40_000), to: ("93.184.216.34", 443) };
+    trace.connect(page);
+    trace.tcp(page, TcpFlags::ACK, 1, &client_hello());
+    trace.tcp(page.back(), TcpFlags::ACK, 1, &[0; 9000]);
+    trace.tcp(page.back(), TcpFlags::ACK, 1, &[0; 9000]);
+    for port in [40_001, 40_002] {
+        let refused = Way { from: (US_V6, port), to: ("2001:db8::7", 81) };
+        trace.tcp(refused, TcpFlags::SYN, 0, b"");
+        trace.tcp(refused.back(), TcpFlags::RST | TcpFlags::ACK, 0, b"");
+    }
+    trace.lookup(5001, "no.such.name", 28, None);
+    trace.see(US, "192.0.2.9", Transport::Icmp(Icmp::EchoRequest { id: 7 }), b"");
+    trace.see(US, "224.0.0.22", Transport::Other { protocol: 2 }, b"");
+    trace
+}
+
+#[test]
+fn the_table_says_who_talked_to_whom() {
+    let expected = "  \
+  PROCESS    PEER                             PROTO   SENT  RECEIVED    FIRST
+  curl 4321  example.com 93.184.216.34:443    TLS    180 B   18.2 kB  0.003 s  1 retransmitted, keys
+  curl 4321  [2001:db8::7]:81                 TCP    108 B     108 B  0.008 s  refused (2 of 2)
+  curl 4321  127.0.0.53:53 A example.com      DNS     83 B      99 B  0.001 s
+  curl 4321  127.0.0.53:53 AAAA no.such.name  DNS     84 B      84 B  0.012 s  NXDOMAIN
+  curl 4321  192.0.2.9                        ICMP    54 B       0 B  0.014 s  timeout
+";
+    assert_eq!(trace().report(Terms::default()).table(), expected);
+}
+
+#[test]
+fn a_long_list_is_cut_and_failures_stay() {
+    let mut trace = Trace::new();
+    for n in 0..100_u8 {
+        let way = Way { from: (US, 1000 + u16::from(n)), to: (&format!("198.51.100.{n}"), 80) };
+        trace.connect(way);
+        trace.tcp(way, TcpFlags::ACK, 1, &vec![7; 200 - usize::from(n)]);
+    }
+    let refused = Way { from: (US, 999), to: ("192.0.2.1", 80) };
+    trace.tcp(refused, TcpFlags::SYN, 0, b"");
+    trace.tcp(refused.back(), TcpFlags::RST, 0, b"");
+    let table = trace.report(Terms::default()).table();
+    assert_eq!(table.lines().count(), 1 + 20 + 1 + 1, "{table}");
+    assert!(
+        table.contains("  refused\n")
+            && table.ends_with("  and 80 more, all of which --report FILE writes down\n"),
+        "{table}"
+    );
+}
+
+#[test]
+fn json_has_everything_and_is_json() {
+    let report = trace().report(Terms { denied: vec!["*.such.name".parse().unwrap()], ..Terms::default() });
+    let json = report.json(vec![("nsntrace", Json::text("0.1.0"))]);
+    let script = "import json, sys
+r = json.load(sys.stdin)
+tls = r['conversations'][0]
+print(r['schema'], r['nsntrace'], len(r['conversations']), r['offences'][0]['denied_by'])
+print(tls['process'], tls['peer'], tls['protocol'], tls['first_seconds'], tls['tls']['server_name'], tls['tls']['keys'])
+print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
+    let mut python = Command::new("python3")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(json.to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let expected = "1 0.1.0 5 *.such.name
+{'pid': 4321, 'name': 'curl'} {'address': '93.184.216.34', 'port': 443, 'name': 'example.com'} TLS 0.003 example.com {'present': 1}
+{'refused': 2} {'name': 'no.such.name', 'types': ['AAAA']}
+";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[track_caller]
+fn offends(expected: &[&str], denied: &[&str], peers: &[&str]) {
+    let parse = |typed: &[&str]| typed.iter().map(|one| one.parse().unwrap()).collect();
+    let terms = Terms { expected: parse(expected), denied: parse(denied), ..Terms::default() };
+    let report = trace().report(terms);
+    let said: Vec<_> = report.offences().iter().map(|offence| offence.peer.as_str()).collect();
+    assert_eq!(said, peers);
+}
+
+#[test]
+fn who_was_not_to_be_talked_to_is_named() {
+    let (page, refused, ping) = ("example.com 93.184.216.34:443", "[2001:db8::7]:81", "192.0.2.9");
+    offends(&[], &[], &[]);
+    offends(&["example.com"], &[], &[refused, ping]);
+    offends(&["example.com:443", "2001:db8::/32", "192.0.2.9"], &[], &[]);
+    offends(&["example.com:80"], &[], &[page, refused, ping]);
+    offends(&[], &["example.com"], &[page, "127.0.0.53:53 A example.com"]);
+    offends(&[], &["93.184.0.0/16"], &[page]);
+    offends(&[], &["no.such.name"], &["127.0.0.53:53 AAAA no.such.name"]);
+    offends(&["0.0.0.0/0", "::/0"], &["192.0.2.9"], &[ping]);
+    offends(&[], &["127.0.0.53"], &["127.0.0.53:53 A example.com", "127.0.0.53:53 AAAA no.such.name"]);
+}
