@@ -105,9 +105,8 @@ impl Program<'_> {
                 drop((barrier, trouble));
                 let failure = self.prepare(netns, front).and_then(|()| self.run(held)).err();
                 if let Some(failure) = failure {
-                    let text = format!("{}\0{}", failure.status, failure.message);
                     // A front that is gone needs no report.
-                    let _ = fs::File::from(report).write_all(text.as_bytes());
+                    let _ = fs::File::from(report).write_all(encode(&failure).as_bytes());
                 }
                 nsntrace_sys::exit_now(i32::from(status::FAILED))
             }
@@ -183,13 +182,24 @@ impl Waiting {
         let mut text = String::new();
         // Empty at once after the exec, which closes the other end.
         let read = fs::File::from(self.trouble).read_to_string(&mut text);
-        match (read, text.split_once('\0')) {
-            (Ok(_), Some((status, message))) => {
-                Err(Failure::new(message).status(status.parse().unwrap_or(status::FAILED)))
-            }
+        match (read, decode(&text)) {
+            (Ok(_), Some(failure)) => Err(failure),
             _ => Ok(self.pid),
         }
     }
+}
+
+/// Status, message and hint, with NUL bytes between them.
+fn encode(failure: &Failure) -> String {
+    let hint = failure.hint.as_deref().unwrap_or_default();
+    format!("{}\0{}\0{hint}", failure.status, failure.message)
+}
+
+fn decode(text: &str) -> Option<Failure> {
+    let mut fields = text.splitn(3, '\0');
+    let (status, message, hint) = (fields.next()?, fields.next()?, fields.next()?);
+    let failure = Failure::new(message).status(status.parse().unwrap_or(status::FAILED));
+    Some(if hint.is_empty() { failure } else { failure.hint(hint) })
 }
 
 /// What execvp(3) searches without PATH.
@@ -202,6 +212,16 @@ mod tests {
     #[track_caller]
     fn refused(name: &str, status: u8) {
         assert_eq!(check(OsStr::new(name)).unwrap_err().status, status, "{name}");
+    }
+
+    #[test]
+    fn a_failure_survives_the_pipe() {
+        for failure in [Failure::new("no").hint("do").status(126), Failure::new("no")] {
+            assert_eq!(decode(&encode(&failure)), Some(failure));
+        }
+        for cut in ["", "125", "125\0no"] {
+            assert_eq!(decode(cut), None, "{cut:?}");
+        }
     }
 
     #[test]
