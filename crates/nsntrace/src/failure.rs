@@ -83,7 +83,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     chained(error).find_map(|error| {
         let in_kernel = || Some(format!("this kernel lacks {}", missing_option(error)?));
-        missing_right(error).map(str::to_owned).or_else(in_kernel)
+        missing_right(error).map(str::to_owned).or_else(in_kernel).or_else(|| missing_module(error))
     })
 }
 
@@ -92,6 +92,7 @@ fn missing_right(error: &(dyn Error + 'static)) -> Option<&'static str> {
     match error.downcast_ref() {
         Some(NetnsError::Unshare(source)) if is(source, Errno::NOSPC) => Some(TOO_MANY_NAMESPACES),
         Some(NetnsError::User { barrier: Some(barrier), .. }) => Some(barrier.hint()),
+        Some(NetnsError::Proc { .. }) => Some(NEEDS_PROC),
         _ => (errno_of(error)? == Errno::PERM).then_some(NEEDS_PRIVILEGE),
     }
 }
@@ -105,6 +106,17 @@ fn missing_option(error: &(dyn Error + 'static)) -> Option<&'static str> {
         return is(source, Errno::AFNOSUPPORT).then_some("CONFIG_PACKET (module af_packet)");
     }
     error.downcast_ref::<LinkError>()?.missing()
+}
+
+/// The module that the message says to be missing. The kernel loads what it has, if it may: not with `kernel.modules_disabled`, and not where a
+/// container's host has no modprobe.
+fn missing_module(error: &(dyn Error + 'static)) -> Option<String> {
+    let Some(NatError::Unsupported { needs, .. }) = error.downcast_ref() else { return None };
+    let (_, module) = needs.split_once("(module ")?;
+    Some(format!(
+        "if this kernel has it as a module, root can load it: modprobe {}",
+        module.split(')').next()?
+    ))
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {
@@ -126,6 +138,7 @@ fn chained<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
 /// What it takes for NAT.
 pub(crate) const NEEDS_PRIVILEGE: &str =
     "run nsntrace as root, or with CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW";
+const NEEDS_PROC: &str = "nsntrace needs procfs, that of its own pid namespace: mount -t proc proc /proc";
 const TOO_MANY_NAMESPACES: &str =
     "`sysctl user.max_net_namespaces` says how many there may be; each trace needs one";
 
@@ -170,6 +183,13 @@ mod tests {
             "cannot try, since kernel.unprivileged_userns_clone is 0: Operation not permitted (os error 1)";
         check(barred(Some(barrier)), message, Some(barrier.hint()));
         check(barred(None), "cannot try: Operation not permitted (os error 1)", Some(NEEDS_PRIVILEGE));
+    }
+
+    #[test]
+    fn a_machine_without_procfs_is_told_to_have_one() {
+        let path = "/proc/thread-self/ns/net".into();
+        let message = "cannot open /proc/thread-self/ns/net: No such file or directory (os error 2)";
+        check(NetnsError::Proc { path, source: Errno::NOENT.into() }, message, Some(NEEDS_PROC));
     }
 
     #[test]

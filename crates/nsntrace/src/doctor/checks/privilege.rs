@@ -33,6 +33,8 @@ pub(super) fn host_network(bench: &mut Bench) -> Answer {
     if bench.may_nat {
         return Ok(String::new());
     }
+    // Without procfs nobody can know.
+    nsntrace_netns::current_id()?;
     Err(Failure::new("it belongs to another user namespace, and so the capabilities do not count in it")
         .hint(
             "run nsntrace as root outside of this user namespace, or in a network namespace that is its own",
