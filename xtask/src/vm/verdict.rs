@@ -16,6 +16,7 @@ pub(super) fn judge(folder: &Path, console: &Path, runs: u32) -> Result<String> 
     let read =
         |name: &str| fs::read_to_string(results.join(name)).map_err(|_none| format!("there is no {name}"));
     check_statuses(&read("status")?, runs, |name| read(&format!("{name}.err")).unwrap_or_default())?;
+    check_doctor(&results.join("doctor.json"))?;
     check_http(&results, &read("http.out")?)?;
     let seen = bursts(&results, runs)?;
     check_bursts(&seen, runs)?;
@@ -52,6 +53,17 @@ fn check_statuses(text: &str, runs: u32, words_of: impl Fn(&str) -> String) -> R
     }
     let (count, expected) = (text.lines().count(), usize::try_from(runs)? + 2);
     if count == expected { Ok(()) } else { Err(format!("{count} traces were made, not {expected}").into()) }
+}
+
+/// The guest has the modules of NAT, and not that of the proxy: that and what else it has not must have been found, and nothing more.
+fn check_doctor(report: &Path) -> Result {
+    let filter = "[.auto, (.checks[] | select(.result == \"missing\") | .name)] | join(\" \")";
+    let found = process::output(Command::new("jq").args(["-r", filter]).arg(report))?;
+    if found.trim() == DIAGNOSIS {
+        Ok(())
+    } else {
+        Err(format!("the doctor found `{}`, not `{DIAGNOSIS}`", found.trim()).into())
+    }
 }
 
 /// What wget printed, and what tshark sees of the conversation.
@@ -130,6 +142,8 @@ fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<String> {
 /// As vm/burst.rs sends them.
 const PACKETS: u32 = 20;
 const PORT: u16 = 40_000;
+/// What `--net auto` takes, and what is missing.
+const DIAGNOSIS: &str = "nat route-ipv6 name-servers ping-sockets tproxy";
 /// As vm/init.sh writes them.
 const PAGE: &str = "hello from the server\n";
 const BEGIN: &str = "-- begin results";
