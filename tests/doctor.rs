@@ -115,7 +115,9 @@ impl<'a> Opinion<'a> {
     #[track_caller]
     fn comes_true_as(&self, name: &str, error: &str, hint: &str) {
         let finished = run(self.lab, self.wrapper, "-o trace.pcap true").ended_with(125);
-        assert_eq!(finished.stderr, format!("nsntrace: {error}\nhint: {hint}\n"));
+        // What the program's own process meets comes behind the words of the start.
+        let said = finished.stderr.rsplit("at any time.\n").next();
+        assert_eq!(said, Some(&*format!("nsntrace: {error}\nhint: {hint}\n")));
         assert!(!self.lab.dir.join("trace.pcap").exists(), "no trace, no file");
         self.demand(&format!(
             ".checks[] | select(.name == \"{name}\") | .result == \"missing\" and .error == {error:?} and .hint == {hint:?}"
@@ -189,6 +191,57 @@ fn limits_of_zero_are_named() {
         "user-namespace",
         "cannot make a user namespace, since user.max_user_namespaces is 0: No space left on device (os error 28)",
         "run nsntrace as root, or let root allow some: sysctl user.max_user_namespaces=10000",
+    );
+    let wrapper = USER_OF_A_NAMESPACE.replace("LIMIT", "max_net_namespaces");
+    Opinion::ask(&lab, &wrapper, None).comes_true_as(
+        "network-namespace",
+        "cannot make a network namespace: No space left on device (os error 28)",
+        "`sysctl user.max_net_namespaces` says how many there may be; each trace needs one",
+    );
+    // Only where there is something to hide from the program.
+    let wrapper = USER_OF_A_NAMESPACE.replace("LIMIT", "max_mnt_namespaces");
+    let opinion = Opinion::ask(&lab, &wrapper, Some("proxy"));
+    opinion.found("mount-namespace", "missing", "so: --use-public-dns does not work");
+    opinion.comes_true("proxy");
+    lab.host.sh("mkdir /run/nscd");
+    Opinion::ask(&lab, &wrapper, None).comes_true_as(
+        "mount-namespace",
+        "cannot make a mount namespace: No space left on device (os error 28)",
+        "`sysctl user.max_mnt_namespaces` says how many there may be",
+    );
+}
+
+/// Root of a container as Docker makes it: a few capabilities, and a filter for those that lack the others.
+#[test]
+fn root_of_a_container_is_told_what_it_takes() {
+    let lab = lab(&Plan::default());
+    let capabilities =
+        "-all,+chown,+dac_override,+fowner,+kill,+setgid,+setuid,+setpcap,+net_raw,+sys_chroot,+setfcap";
+    let wrapper =
+        format!("setpriv --bounding-set {capabilities} /usr/bin/python3 ./seccomp.py refuse-user-namespaces");
+    let opinion = Opinion::ask(&lab, &wrapper, None);
+    opinion.found(
+        "capabilities",
+        "missing",
+        "without CAP_SYS_ADMIN, CAP_NET_ADMIN so: there is no trace by NAT",
+    );
+    opinion.found("capabilities", "missing", "in a container, --cap-add SYS_ADMIN --cap-add NET_ADMIN");
+    opinion.comes_true_as(
+        "user-namespace",
+        "cannot make a user namespace, since a seccomp filter forbids it: Operation not permitted (os error 1)",
+        "run nsntrace outside of the container, or give the container CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW, or a seccomp \
+         profile that allows unshare(2)",
+    );
+}
+
+#[test]
+fn a_machine_without_procfs_is_told_to_have_one() {
+    let lab = lab(&Plan::default());
+    let wrapper = "unshare --mount sh -ec 'mount -t tmpfs none /proc; exec \"$@\"' sh";
+    Opinion::ask(&lab, wrapper, None).comes_true_as(
+        "network-namespace",
+        "cannot open /proc/thread-self/ns/net: No such file or directory (os error 2)",
+        "nsntrace needs procfs, that of its own pid namespace: mount -t proc proc /proc",
     );
 }
 
