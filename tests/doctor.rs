@@ -311,15 +311,18 @@ fn what_the_kernel_lacks_is_named() {
 /// As in most containers. What must be written for NAT need not be for the proxy.
 #[test]
 fn read_only_settings_leave_the_proxy() {
-    let lab = lab(&Plan { ipv6: false, ..Plan::default() });
+    let v4 = lab(&Plan { ipv6: false, ..Plan::default() });
     let wrapper = "unshare --mount sh -ec 'mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; exec \"$@\"' sh";
-    let opinion = Opinion::ask(&lab, wrapper, Some("proxy"));
+    let opinion = Opinion::ask(&v4, wrapper, Some("proxy"));
     opinion.found("settings", "missing", "Read-only file system");
     opinion.comes_true("proxy");
-    lab.host.write("/proc/sys/net/ipv4/ip_forward", "1");
-    let opinion = Opinion::ask(&lab, wrapper, Some("nat"));
+    v4.host.write("/proc/sys/net/ipv4/ip_forward", "1");
+    let opinion = Opinion::ask(&v4, wrapper, Some("nat"));
     opinion.found("settings", "missing", "so: what is set there is right");
     opinion.comes_true("nat");
+    // IPv6 takes more than that of a router, too.
+    let both = lab(&Plan { ip_forward: true, ipv6_forwarding: true, ..Plan::default() });
+    Opinion::ask(&both, wrapper, Some("proxy")).comes_true("proxy");
 }
 
 #[test]

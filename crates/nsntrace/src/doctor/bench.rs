@@ -2,10 +2,11 @@
 
 use nsntrace_capture::Tap;
 use nsntrace_link::{RouteSocket, Veth};
-use nsntrace_nat::{Nat, NatError};
+use nsntrace_nat::Nat;
 use nsntrace_netns::{Netns, user};
 
 use super::check::Stop;
+use crate::failure::Failure;
 use crate::transport;
 
 /// What checks have in common. It begins on the host, where they only look.
@@ -28,6 +29,8 @@ pub(super) struct Host {
     pub(super) has_ipv6: bool,
     /// It forwards IPv4 without being asked.
     pub(super) is_router: bool,
+    /// A trace by NAT would have IPv6, for which settings must be written even on a router.
+    pub(super) nat_has_ipv6: bool,
 }
 
 /// Namespaces of our own, in one of which this thread is by now: it stands for the host, or for the router of a proxy.
@@ -38,7 +41,7 @@ pub(super) struct Scratch {
     pub(super) veth: Option<Veth>,
     pub(super) tap: Option<Tap>,
     /// The table of NAT, or why there is none though nf_tables are there.
-    pub(super) table: Option<Result<Nat, NatError>>,
+    pub(super) table: Option<Result<Nat, Failure>>,
 }
 
 impl Bench {

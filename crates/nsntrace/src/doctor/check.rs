@@ -48,6 +48,9 @@ pub(super) enum Lost {
 /// What an attempt comes to: what there is to say of what is there, which may be nothing; or why it is not.
 pub(super) type Answer = Result<String, Stop>;
 
+/// It is there, and there is nothing to say of it.
+pub(super) const THERE: Answer = Ok(String::new());
+
 /// Why an attempt has come to nothing.
 #[derive(Debug)]
 pub(super) enum Stop {

@@ -11,7 +11,7 @@ use nsntrace_link::{IfAddress, IfName, Plan, VethRequest};
 
 use super::packets::DEVICE;
 use crate::doctor::bench::Bench;
-use crate::doctor::check::{Answer, Stop};
+use crate::doctor::check::{Answer, Stop, THERE};
 
 pub(super) fn veth(bench: &mut Bench) -> Answer {
     let scratch = bench.scratch()?;
@@ -25,7 +25,7 @@ pub(super) fn veth(bench: &mut Bench) -> Answer {
     })?;
     scratch.route.set_up(veth.ifindex)?;
     scratch.veth = Some(veth);
-    Ok(String::new())
+    THERE
 }
 
 pub(super) fn ipv4_address(bench: &mut Bench) -> Answer {
@@ -42,7 +42,7 @@ fn add_address(bench: &mut Bench, address: IpAddr, prefix_len: u8) -> Answer {
     let veth = scratch.veth.as_ref().ok_or_else(|| Stop::since("there is no device to give it to"))?;
     let address = IfAddress::new(address, prefix_len).expect("31 and 127 fit their families");
     scratch.route.apply(Plan::new().add_address(veth.ifindex, address))?;
-    Ok(String::new())
+    THERE
 }
 
 const ETHERNET_MTU: u32 = 1500;

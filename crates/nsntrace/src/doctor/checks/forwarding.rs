@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::doctor::bench::Bench;
-use crate::doctor::check::{Answer, Stop};
+use crate::doctor::check::{Answer, Stop, THERE};
 use crate::failure::Failure;
 use crate::worker::{Forwarding, RUN_DIR, sysctl};
 
@@ -25,7 +25,9 @@ pub(super) fn ipv6(bench: &mut Bench) -> Answer {
     if !bench.host.has_ipv6 {
         return Err(Stop::since("this host has no IPv6"));
     }
-    match Forwarding::of_this_host() {
+    let forwarding = Forwarding::of_this_host();
+    bench.host.nat_has_ipv6 = forwarding.is_some();
+    match forwarding {
         Some(Forwarding::On) => Ok("on".into()),
         Some(Forwarding::PerDevice) => Ok(BORROWED.into()),
         None => Err(Failure::new(
@@ -44,7 +46,7 @@ pub(super) fn run_directory(bench: &mut Bench) -> Answer {
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
         Failure::of(&format!("cannot write to {}", path.display()), &errno).hint("--net proxy needs none")
     })?;
-    Ok(String::new())
+    THERE
 }
 
 /// Other people's rules cannot be understood in general, and to be tried they would need one of ours on the host.

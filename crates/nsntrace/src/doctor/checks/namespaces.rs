@@ -7,7 +7,7 @@ use nsntrace_link::{IfIndex, RouteSocket};
 use nsntrace_netns::Netns;
 
 use crate::doctor::bench::{Bench, Scratch};
-use crate::doctor::check::{Answer, Lost, Stop};
+use crate::doctor::check::{Answer, Lost, Stop, THERE};
 use crate::failure::Failure;
 use crate::nameservice::NameService;
 use crate::worker::sysctl;
@@ -23,7 +23,7 @@ pub(super) fn network(bench: &mut Bench) -> Answer {
     let mut route = RouteSocket::open()?;
     route.set_up(IfIndex::LOOPBACK)?;
     bench.scratch = Some(Scratch { program, route, veth: None, tap: None, table: None });
-    Ok(String::new())
+    THERE
 }
 
 /// Covers what a trace would cover on this host, in mounts of our own.
@@ -31,24 +31,24 @@ pub(super) fn mounts(bench: &mut Bench) -> Answer {
     bench.scratch()?;
     let name_service = NameService::find(false)?;
     if name_service.covers_something() {
-        return name_service.apply().map(|()| String::new()).map_err(Stop::from);
+        name_service.apply()?;
+        return THERE;
     }
     NameService::separate_mounts()
         .map_err(|failure| Stop::with(failure, Lost::part("--use-public-dns does not work")))?;
-    Ok(String::new())
+    THERE
 }
 
 /// Whether settings of a network namespace can be written, by writing what is there. In many containers they cannot, and need not be
 /// if they are right: forwarding for NAT, the filter of reverse paths for the proxy.
 pub(super) fn settings(bench: &mut Bench) -> Answer {
-    let forwards = bench.host.is_router && !bench.host.has_ipv6;
+    let forwards = bench.host.is_router && !bench.host.nat_has_ipv6;
     bench.scratch()?;
     let value = sysctl::read(RP_FILTERS[0]).ok_or_else(|| Failure::new("there is no /proc/sys/net"))?;
     let is_strict = RP_FILTERS.iter().any(|key| sysctl::read(key).as_deref() == Some(STRICT));
-    sysctl::write(RP_FILTERS[0], &value).map(|()| String::new()).map_err(|failure| {
-        let lost = Lost::of(!forwards, is_strict, "what is set there is right, and cannot be changed");
-        Stop::with(failure.hint(READ_ONLY), lost)
-    })
+    let Err(failure) = sysctl::write(RP_FILTERS[0], &value) else { return THERE };
+    let lost = Lost::of(!forwards, is_strict, "what is set there is right, and cannot be changed");
+    Err(Stop::with(failure.hint(READ_ONLY), lost))
 }
 
 /// Those that the proxy wants to be off.

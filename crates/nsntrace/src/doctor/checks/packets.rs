@@ -7,13 +7,13 @@ use nsntrace_capture::{CaptureError, DEFAULT_BUFFER, MIN_BUFFER, Tap, everything
 use nsntrace_pcapwriter::MAX_SNAPLEN;
 
 use crate::doctor::bench::Bench;
-use crate::doctor::check::{Answer, Lost, Stop};
+use crate::doctor::check::{Answer, Lost, Stop, THERE};
 use crate::failure::Failure;
 
 pub(super) fn socket(bench: &mut Bench) -> Answer {
     let scratch = bench.scratch()?;
     scratch.tap = Some(Tap::open()?);
-    Ok(String::new())
+    THERE
 }
 
 /// Of the size that a trace takes if not told otherwise; else the largest that there is memory for.

@@ -4,13 +4,13 @@
 //! `tproxy` of nf_tables, `IP_TRANSPARENT`, `IPV6_TRANSPARENT`, routes of type `local`.
 
 use nsntrace_link::{IpFamily, Plan, Route};
-use nsntrace_nat::{NatError, Ports, lead_to_proxy};
+use nsntrace_nat::{Ports, lead_to_proxy};
 use nsntrace_proxy::Inside;
 
 use super::packets::DEVICE;
 use super::rules::NO_NF_TABLES;
 use crate::doctor::bench::Bench;
-use crate::doctor::check::{Answer, Stop};
+use crate::doctor::check::{Answer, Stop, THERE};
 
 /// The rules that lead to the proxy.
 pub(super) fn tproxy(bench: &mut Bench) -> Answer {
@@ -18,14 +18,15 @@ pub(super) fn tproxy(bench: &mut Bench) -> Answer {
         return Err(Stop::since(NO_NF_TABLES));
     }
     let anywhere = Ports { tcp: 1, udp: 1 };
-    lead_to_proxy(DEVICE, anywhere).map_err(|error: NatError| error.into()).map(|()| String::new())
+    lead_to_proxy(DEVICE, anywhere)?;
+    THERE
 }
 
 /// The proxy's sockets. They end with this process.
 pub(super) fn transparent_sockets(bench: &mut Bench) -> Answer {
     bench.scratch()?;
     Inside::open()?;
-    Ok(String::new())
+    THERE
 }
 
 /// Every address made local.
@@ -38,5 +39,5 @@ pub(super) fn local_routes(bench: &mut Bench) -> Answer {
         plan.add_route(&Route::everywhere_is_here(IpFamily::V6));
     }
     scratch.route.apply(&plan)?;
-    Ok(String::new())
+    THERE
 }

@@ -13,28 +13,23 @@ use nsntrace_nat::{Nat, NatError, Owner, Spec, Step, conntrack};
 
 use super::packets::DEVICE;
 use crate::doctor::bench::Bench;
-use crate::doctor::check::{Answer, Stop};
+use crate::doctor::check::{Answer, Stop, THERE};
 use crate::failure::Failure;
 
 pub(super) fn nf_tables(bench: &mut Bench) -> Answer {
     let scratch = bench.scratch()?;
-    let table = Nat::install(&SPEC);
-    match table {
-        Err(error) if !is_about_nat(&error) => Err(error.into()),
-        table => {
-            scratch.table = Some(table);
-            Ok(String::new())
-        }
-    }
+    scratch.table = match Nat::install(&SPEC) {
+        Ok(table) => Some(Ok(table)),
+        Err(error) if is_about_nat(&error) => Some(Err(error.into())),
+        Err(error) => return Err(error.into()),
+    };
+    THERE
 }
 
 pub(super) fn masquerading(bench: &mut Bench) -> Answer {
-    match bench.scratch()?.table.take() {
-        Some(Ok(table)) => {
-            bench.scratch()?.table = Some(Ok(table));
-            Ok(String::new())
-        }
-        Some(Err(error)) => Err(error.into()),
+    match &bench.scratch()?.table {
+        Some(Ok(_table)) => THERE,
+        Some(Err(failure)) => Err(failure.clone().into()),
         None => Err(Stop::since(NO_NF_TABLES)),
     }
 }
@@ -47,7 +42,7 @@ pub(super) fn counters(bench: &mut Bench) -> Answer {
     let counted = table.probed()?;
     table.end_probe()?;
     if counted.len() == 2 {
-        return Ok(String::new());
+        return THERE;
     }
     Err(Failure::new("the kernel does not tell what its counters count").into())
 }
@@ -55,7 +50,7 @@ pub(super) fn counters(bench: &mut Bench) -> Answer {
 /// Whether the kernel removes the table of a process that was killed.
 pub(super) fn owner(bench: &mut Bench) -> Answer {
     if table(bench)?.is_owned() {
-        return Ok(String::new());
+        return THERE;
     }
     Err(Failure::new("this kernel ties no table to the process that made it").hint("Linux 5.12 does").into())
 }
@@ -63,7 +58,7 @@ pub(super) fn owner(bench: &mut Bench) -> Answer {
 pub(super) fn connection_tracking(bench: &mut Bench) -> Answer {
     table(bench)?;
     conntrack::forget(IpAddr::V4(PROGRAM_V4))?;
-    Ok(String::new())
+    THERE
 }
 
 fn table(bench: &mut Bench) -> Result<&mut Nat, Stop> {
