@@ -6,6 +6,7 @@
 //! - [`Batch`] lays out messages, several to one send.
 //! - [`Socket`] sends a batch, matches every acknowledgement, and collects dumps.
 //! - [`Subscription`] hears what the kernel announces to a multicast group.
+//! - [`Conversation`] asks and tells, and hears of what it has asked for as it happens.
 //! - [`Message`], [`Attributes`] and [`Attribute`] read what the kernel answered.
 //!
 //! ```no_run
@@ -25,8 +26,10 @@
 //! from any other thread.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod attributes;
 mod batch;
+mod conversation;
 mod error;
 mod message;
 mod socket;
@@ -34,6 +37,7 @@ mod subscription;
 
 pub use attributes::{Attribute, Attributes};
 pub use batch::{AttributeWriter, Batch, attributes};
+pub use conversation::Conversation;
 pub use error::{Refusal, RequestError, SocketError};
 pub use message::{Malformed, Message, Messages};
 pub use socket::{Family, Socket};

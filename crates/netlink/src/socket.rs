@@ -25,9 +25,16 @@ use neli::{
     socket::NlSocket,
     utils::Groups,
 };
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{Protocol, netlink},
+};
 
-use crate::{Batch, Message, Messages, Refusal, RequestError, SocketError, message::Outcome};
+use crate::{
+    Batch, Message, Messages, Refusal, RequestError, SocketError,
+    answers::{Answers, index_in},
+    message::Outcome,
+};
 
 /// Whom a socket talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +48,7 @@ pub enum Family {
 }
 
 impl Family {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Route => "NETLINK_ROUTE",
             Self::Netfilter => "NETLINK_NETFILTER",
@@ -54,6 +61,15 @@ impl Family {
             Self::Route => NlFamily::Route,
             Self::Netfilter => NlFamily::Netfilter,
             Self::SockDiag => NlFamily::SockOrInetDiag,
+        }
+    }
+
+    /// The same for a socket of rustix, to which no protocol is protocol 0, `NETLINK_ROUTE`.
+    pub(crate) const fn rustix_protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Route => None,
+            Self::Netfilter => Some(netlink::NETFILTER),
+            Self::SockDiag => Some(netlink::SOCK_DIAG),
         }
     }
 }
@@ -112,30 +128,18 @@ impl Socket {
         if batch.is_empty() {
             return Ok(()); // The kernel would answer ENODATA.
         }
-        let first_seq = self.send(batch)?;
-        let mut pending = batch.wants_ack();
-        let mut refusal: Option<Refusal> = None;
+        let mut answers = Answers::to(batch, self.send(batch)?);
         while let Some(len) = self.receive()? {
             for message in Messages::new(&self.buffer[..len]) {
-                let message = message?;
-                let Some(index) = index_in(first_seq, batch.len(), &message) else { continue };
-                match message.outcome() {
-                    None => on_reply(message),
-                    Some(outcome) => {
-                        pending[index] = false;
-                        keep_first(&mut refusal, index, outcome);
-                    }
+                if let Some(reply) = answers.take(message?) {
+                    on_reply(reply);
                 }
             }
-            if refusal.is_none() && !pending.contains(&true) {
+            if answers.is_complete() {
                 break;
             }
         }
-        match refusal {
-            Some(refusal) => Err(RequestError::Refused(refusal)),
-            None if pending.contains(&true) => Err(SocketError::Unanswered.into()),
-            None => Ok(()),
-        }
+        answers.outcome()
     }
 
     /// Sends a request for a list and returns what `parse` makes of each entry, leaving out where it makes
@@ -249,20 +253,6 @@ impl AsRawFd for Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
-    }
-}
-
-/// Which message of a batch is answered, if it is one of it.
-fn index_in(first_seq: u32, count: usize, message: &Message<'_>) -> Option<usize> {
-    let index = usize::try_from(message.nlmsg_seq().wrapping_sub(first_seq)).ok()?;
-    (index < count).then_some(index)
-}
-
-/// Keeps the refusal of the earliest message: later ones often fail only because it did.
-fn keep_first(refusal: &mut Option<Refusal>, index: usize, outcome: Outcome) {
-    let Some(errno) = outcome.errno else { return };
-    if refusal.as_ref().is_none_or(|kept| index < kept.index) {
-        *refusal = Some(Refusal { index, errno, extack: outcome.extack });
     }
 }
 

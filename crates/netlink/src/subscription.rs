@@ -27,7 +27,7 @@ use rustix::{
     },
 };
 
-use crate::{Message, Messages, SocketError};
+use crate::{Family, Message, Messages, SocketError};
 
 /// A non-blocking socket that hears some groups of `NETLINK_ROUTE`.
 #[derive(Debug)]
@@ -59,16 +59,21 @@ impl Subscription {
             assert!((1..=32).contains(group), "group {group} does not fit into nl_groups");
             mask | 1 << (group - 1)
         });
+        Self::of(Family::Route, mask)
+    }
+
+    /// Opens a socket that hears of the groups in `nl_groups`, and of what it asks for itself.
+    pub(crate) fn of(family: Family, nl_groups: u32) -> Result<Self, SocketError> {
         let open = || -> Result<OwnedFd, Errno> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            // No protocol is protocol 0, and that is NETLINK_ROUTE.
-            let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-            bind(&socket, &SocketAddrNetlink::new(0, mask))?;
+            let socket =
+                socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, family.rustix_protocol())?;
+            bind(&socket, &SocketAddrNetlink::new(0, nl_groups))?;
             Ok(socket)
         };
         match open() {
             Ok(socket) => Ok(Self { socket, buffer: vec![0; BUFFER_BYTES] }),
-            Err(errno) => Err(SocketError::Open { family: "NETLINK_ROUTE", source: errno.into() }),
+            Err(errno) => Err(SocketError::Open { family: family.name(), source: errno.into() }),
         }
     }
 
@@ -77,9 +82,18 @@ impl Subscription {
     /// # Errors
     /// [`SocketError::Receive`] or [`SocketError::Malformed`]; a loss is no error, but
     /// [`Heard::NotEverything`].
-    pub fn drain(&mut self, mut on_message: impl FnMut(Message<'_>)) -> Result<Heard, SocketError> {
+    pub fn drain(&mut self, on_message: impl FnMut(Message<'_>)) -> Result<Heard, SocketError> {
+        self.hear(usize::MAX, on_message)
+    }
+
+    /// As [`Subscription::drain`], but of at most `limit` datagrams.
+    pub(crate) fn hear(
+        &mut self,
+        limit: usize,
+        mut on_message: impl FnMut(Message<'_>),
+    ) -> Result<Heard, SocketError> {
         let mut heard = Heard::Everything;
-        loop {
+        for _ in 0..limit {
             match recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
                 Ok((_, len)) if len > self.buffer.len() => heard = Heard::NotEverything,
                 Ok((_, len)) => {
@@ -87,12 +101,13 @@ impl Subscription {
                         on_message(message?);
                     }
                 }
-                Err(Errno::AGAIN) => return Ok(heard),
+                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::NOBUFS) => heard = Heard::NotEverything,
                 Err(errno) => return Err(SocketError::Receive(io::Error::from(errno))),
             }
         }
+        Ok(heard)
     }
 }
 
