@@ -19,6 +19,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("file", "file"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("iptables-nft", "iptables"),
     ("jq", "jq"),
     ("nc", "netcat-openbsd"),
     ("nft", "nftables"),
