@@ -101,6 +101,8 @@ pub enum Step {
     AddStateMatch,
     /// `nft add rule ... tproxy`.
     AddTproxy,
+    /// `nft add rule ... queue`.
+    AddQueue,
     /// `nft add rule`.
     AddRule,
     /// `nft flush chain`.
@@ -130,6 +132,7 @@ impl Step {
             Self::AddMasquerade => Some("CONFIG_NFT_MASQ (module nft_masq)"),
             Self::AddStateMatch => Some("CONFIG_NFT_CT (module nft_ct)"),
             Self::AddTproxy => Some("CONFIG_NFT_TPROXY (module nft_tproxy)"),
+            Self::AddQueue => Some(QUEUES),
             Self::ListConnections => Some("CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)"),
             Self::AddRule
             | Self::FlushChain
@@ -151,6 +154,7 @@ impl fmt::Display for Step {
             Self::AddMasquerade => f.write_str("masquerade"),
             Self::AddStateMatch => f.write_str("match the state of a connection"),
             Self::AddTproxy => f.write_str("lead connections to a proxy"),
+            Self::AddQueue => f.write_str("hand packets over to a queue"),
             Self::AddRule => f.write_str("add a rule"),
             Self::FlushChain => f.write_str("replace the rules of a chain"),
             Self::DeleteChain => f.write_str("delete a chain"),
@@ -162,6 +166,10 @@ impl fmt::Display for Step {
         }
     }
 }
+
+/// Either of the two that the rule can be written with.
+const QUEUES: &str =
+    "CONFIG_NFT_QUEUE (module nft_queue), or CONFIG_NFT_COMPAT and CONFIG_NETFILTER_XT_TARGET_NFQUEUE";
 
 #[cfg(test)]
 mod tests {

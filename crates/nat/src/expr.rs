@@ -5,12 +5,12 @@
 //! the last one says what becomes of the packet. We use one register, number 1, of 16 bytes.
 //!
 //! # Kernel interface
-//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`, `counter`, `tproxy`. Every number
+//! `NFTA_RULE_EXPRESSIONS` with `meta`, `payload`, `cmp`, `ct`, `bitwise`, `immediate`, `masq`, `counter`, `tproxy`, `queue`, `target`. Every number
 //! in network order, save what is in a register: that is as the machine or the packet has it.
 //!
 //! # References
 //! include/uapi/linux/netfilter/nf_tables.h; net/netfilter/nft_meta.c, `nft_payload.c`, `nft_cmp.c`,
-//! `nft_ct.c`, `nft_tproxy.c`; `nft --debug=netlink list ruleset` prints the same.
+//! `nft_ct.c`, `nft_tproxy.c`, `nft_queue.c`, `nft_compat.c`; `nft --debug=netlink list ruleset` prints the same.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,8 @@ use crate::uapi::{
     NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
     NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_META_DREG,
     NFTA_META_KEY, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET,
-    NFTA_TPROXY_FAMILY, NFTA_TPROXY_REG_PORT, NFTA_VERDICT_CODE,
+    NFTA_QUEUE_NUM, NFTA_TARGET_INFO, NFTA_TARGET_NAME, NFTA_TARGET_REV, NFTA_TPROXY_FAMILY,
+    NFTA_TPROXY_REG_PORT, NFTA_VERDICT_CODE,
 };
 
 /// A part of a rule, in the words of nft(8).
@@ -54,6 +55,10 @@ pub(crate) enum Expr<'a> {
     IsSyn,
     /// `tproxy to :PORT`, of both families
     Tproxy(u16),
+    /// `queue num NUMBER`
+    Queue(u16),
+    /// The same for kernels without `queue`: `-j NFQUEUE --queue-num NUMBER` of iptables-extensions(8), by `nft_compat`
+    XtQueue(u16),
     /// `counter`
     Counter,
     /// `accept`
@@ -111,6 +116,8 @@ impl Expr<'_> {
                 compare(a, NFT_CMP_EQ, &[TCP_SYN]);
             }
             Self::Tproxy(port) => tproxy(a, port),
+            Self::Queue(number) => instruction(a, "queue", |a| a.u16_be(NFTA_QUEUE_NUM, number)),
+            Self::XtQueue(number) => xt_queue(a, number),
             Self::Counter => instruction(a, "counter", |_| {}),
             Self::Accept => verdict(a, NF_ACCEPT),
             Self::Drop => verdict(a, NF_DROP),
@@ -195,6 +202,23 @@ fn tproxy(a: &mut AttributeWriter<'_>, port: u16) {
     instruction(a, "tproxy", |a| {
         a.u32_be(NFTA_TPROXY_FAMILY, NFPROTO_UNSPEC.into());
         a.u32_be(NFTA_TPROXY_REG_PORT, NFT_REG_1);
+    });
+}
+
+/// A target of xtables, in the form that it has in a rule of iptables: `struct xt_NFQ_info_v3` (linux/netfilter/xt_NFQUEUE.h), filled up
+/// to the eight bytes that `XT_ALIGN()` asks for.
+///
+/// ```text
+/// +----------+--------------+-------+
+/// | queuenum | queues_total | flags |   u16 each, of this machine
+/// +----------+--------------+-------+
+/// ```
+fn xt_queue(a: &mut AttributeWriter<'_>, number: u16) {
+    instruction(a, "target", |a| {
+        a.str(NFTA_TARGET_NAME, "NFQUEUE");
+        a.u32_be(NFTA_TARGET_REV, 3);
+        let info = [number, 1, 0, 0].map(u16::to_ne_bytes).concat();
+        a.bytes(NFTA_TARGET_INFO, &info);
     });
 }
 

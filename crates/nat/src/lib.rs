@@ -22,12 +22,14 @@
 //! ```
 //!
 //! # What it is not
-//! A firewall, or a way past one: where another table drops what we forward, it stays dropped.
+//! A firewall. Where another table drops what we forward, it stays dropped, unless what the table stands before was handed over to a
+//! queue ([`Nat::hand_over`]) whose reader lets it past.
 #![forbid(unsafe_code)]
 
 pub mod conntrack;
 mod error;
 mod expr;
+mod handover;
 mod probe;
 mod rules;
 mod stale;
@@ -37,6 +39,7 @@ mod transaction;
 mod uapi;
 
 pub use error::{NatError, Step};
+pub use handover::HandedOver;
 pub use probe::Seen;
 pub use stale::remove_stale;
 pub use table::{Nat, Owner, Spec};

@@ -21,7 +21,9 @@ use nsntrace_netlink::{Family, Refusal, RequestError, Socket, SocketError};
 use rustix::io::Errno;
 
 use crate::{
-    NatError, Seen, Step, probe,
+    HandedOver, NatError, Seen, Step,
+    handover::{self, Traffic},
+    probe,
     rules::{add_all, replace_guards},
     transaction::Transaction,
     uapi::NFT_TABLE_F_OWNER,
@@ -61,7 +63,9 @@ pub struct Spec<'a> {
 pub struct Nat {
     socket: Socket,
     table: String,
+    device: String,
     device_prefix: String,
+    only_via: Option<String>,
     is_owned: bool,
     is_removed: bool,
 }
@@ -132,6 +136,28 @@ impl Nat {
         probe::end(&mut self.socket, &self.table)
     }
 
+    /// Hands over what comes and goes by the device to queue `number` of nfnetlink_queue, before other tables filter it. Whoever reads the
+    /// queue decides; until somebody does, the packets are lost.
+    ///
+    /// # Errors
+    /// [`NatError::Unsupported`] where the kernel has no rule for it; [`NatError::Refused`]: `EEXIST` when it was done before.
+    pub fn hand_over(&mut self, number: u16) -> Result<HandedOver, NatError> {
+        let traffic = Traffic {
+            device: &self.device,
+            device_prefix: &self.device_prefix,
+            only_via: self.only_via.as_deref(),
+        };
+        handover::begin(&mut self.socket, &self.table, traffic, number)
+    }
+
+    /// Hands over nothing any more.
+    ///
+    /// # Errors
+    /// [`NatError::Refused`]: `ENOENT` when nothing was.
+    pub fn keep(&mut self) -> Result<(), NatError> {
+        handover::end(&mut self.socket, &self.table)
+    }
+
     /// The name of the table.
     pub fn table(&self) -> &str {
         &self.table
@@ -164,9 +190,15 @@ impl Nat {
                 Err(error) if attempt < ATTEMPTS && is_name_taken(&error) => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let device_prefix = spec.device_prefix.to_owned();
-                    let is_owned = flags & NFT_TABLE_F_OWNER != 0;
-                    return Ok(Self { socket, table, device_prefix, is_owned, is_removed: false });
+                    return Ok(Self {
+                        socket,
+                        table,
+                        device: spec.device.to_owned(),
+                        device_prefix: spec.device_prefix.to_owned(),
+                        only_via: spec.only_via.map(str::to_owned),
+                        is_owned: flags & NFT_TABLE_F_OWNER != 0,
+                        is_removed: false,
+                    });
                 }
             }
         }

@@ -163,6 +163,8 @@ impl<'a> Transaction<'a> {
 fn step_of(exprs: &[Expr<'_>]) -> Step {
     if exprs.contains(&Expr::Masquerade) {
         Step::AddMasquerade
+    } else if exprs.iter().any(|expr| matches!(expr, Expr::Queue(_) | Expr::XtQueue(_))) {
+        Step::AddQueue
     } else if exprs.contains(&Expr::IsReply) {
         Step::AddStateMatch
     } else if exprs.iter().any(|expr| matches!(expr, Expr::Tproxy(_))) {

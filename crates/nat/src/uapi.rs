@@ -101,6 +101,14 @@ pub(crate) const NFTA_BITWISE_XOR: u16 = 5;
 pub(crate) const NFTA_TPROXY_FAMILY: u16 = 1;
 pub(crate) const NFTA_TPROXY_REG_PORT: u16 = 3;
 
+/// linux/netfilter/nf_tables.h: `enum nft_queue_attributes`.
+pub(crate) const NFTA_QUEUE_NUM: u16 = 1;
+
+/// `linux/netfilter/nf_tables_compat.h`: `enum nft_target_attributes`.
+pub(crate) const NFTA_TARGET_NAME: u16 = 1;
+pub(crate) const NFTA_TARGET_REV: u16 = 2;
+pub(crate) const NFTA_TARGET_INFO: u16 = 3;
+
 /// linux/netfilter/nf_tables.h: `enum nft_counter_attributes`.
 pub(crate) const NFTA_COUNTER_PACKETS: u16 = 2;
 

@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nsntrace_nat::{Nat, NatError, Owner, Ports, Seen, Spec, conntrack, lead_to_proxy, remove_stale};
+use nsntrace_nat::{
+    HandedOver, Nat, NatError, Owner, Ports, Seen, Spec, conntrack, lead_to_proxy, remove_stale,
+};
 use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::io::Errno;
 
@@ -385,5 +387,54 @@ fn a_probe_tells_whether_somebody_drops() {
         sh("nft delete table inet f");
         assert_eq!(probe(&mut nat, &t), [through, through]);
         assert_eq!(sh("nft list ruleset"), before, "nothing of it is left");
+    });
+}
+
+/// Without `queue` in the kernel the rule is another, which nft(8) prints alike.
+#[test]
+fn what_is_handed_over_is_that_of_the_module_header() {
+    isolated(|| {
+        let mut nat = Nat::install(&Spec { only_via: Some("up0"), ..spec() }).unwrap();
+        let before = sh("nft list ruleset");
+        let how = nat.hand_over(40_000).unwrap();
+        assert_eq!(
+            rules(nat.table(), "past"),
+            [
+                "type filter hook forward priority filter - 1; policy accept;",
+                "iifname \"nst0\" oifname != \"up0\" drop",
+                "iifname \"nst0\" oifname != \"nst*\" queue num 40000",
+                "oifname \"nst0\" ct state established,related queue num 40000",
+            ]
+        );
+        let bytecode = sh("nft --debug=netlink list ruleset 2>&1");
+        let expression = match how {
+            HandedOver::Natively => "[ queue num 40000 ]",
+            HandedOver::ByXtables => "[ target name NFQUEUE rev 3 ]",
+        };
+        assert_eq!(bytecode.matches(expression).count(), 2, "{bytecode}");
+        assert_eq!(nat.hand_over(40_001).unwrap_err().errno(), Some(Errno::EXIST));
+        nat.keep().unwrap();
+        assert_eq!(sh("nft list ruleset"), before, "nothing of it is left");
+        assert_eq!(nat.keep().unwrap_err().errno(), Some(Errno::NOENT));
+    });
+}
+
+/// Nobody reads the queue: what is handed over is lost, and nothing else is.
+#[test]
+fn what_is_no_traffic_of_the_device_is_not_handed_over() {
+    isolated(|| {
+        let World { t, s, l } = world();
+        let mut nat = Nat::install(&spec()).unwrap();
+        nat.hand_over(40_000).unwrap();
+        assert!(!reaches(&t, "203.0.113.1") && !reaches(&t, "2001:db8:1::1"));
+        assert!(reaches(&s, "192.0.2.1") && reaches(&l, "203.0.113.1"));
+        // To the device of another run, whose rules decide. The answer is handed over.
+        sh("ip link set lan0 down; ip link set lan0 name nst1; ip link set nst1 up");
+        l.sh("nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }
+              add rule ip t c icmp type echo-request counter'");
+        assert!(!reaches(&t, "192.0.2.1"));
+        assert!(l.sh("nft list chain ip t c").contains("packets 2"));
+        nat.keep().unwrap();
+        assert!(reaches(&t, "203.0.113.1"));
     });
 }
