@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) user: Option<String>,
     /// How packets get to the world, if the user has a say in it.
     pub(crate) net: Option<Transport>,
+    /// Never past a firewall that drops.
+    pub(crate) respect_firewall: bool,
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
@@ -104,6 +106,7 @@ impl Default for Options {
             filter: None,
             user: None,
             net: None,
+            respect_firewall: false,
             use_public_dns: false,
             wait_all: false,
             quiet: false,

@@ -203,6 +203,13 @@ pub(crate) const FLAGS: &[Flag] = &[
     },
     Flag {
         short: None,
+        long: "respect-firewall",
+        group: Group::Program,
+        effect: Effect::Switch(|options| options.respect_firewall = true),
+        help: "where the firewall drops forwarded packets, do not go past it: by proxy only",
+    },
+    Flag {
+        short: None,
         long: "use-public-dns",
         group: Group::Program,
         effect: Effect::Switch(|options| options.use_public_dns = true),

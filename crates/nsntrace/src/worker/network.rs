@@ -4,6 +4,7 @@
 //! There are two ways. With [`nat`] the wire ends in the host's namespace, and the host forwards; with [`proxy`] it ends in a namespace of
 //! our own, and what the program says is said again by sockets of the host. What is the same for both is here.
 
+mod attendant;
 mod firewall;
 mod nat;
 mod proxy;
@@ -31,10 +32,13 @@ pub(crate) struct Network {
     notes: Vec<String>,
 }
 
+/// What a way out waits for: nothing, changes of the host, the end of a thread.
+pub(crate) type Watched<'a> = [Option<BorrowedFd<'a>>; 2];
+
 /// How packets get from the wire to the world, and back.
 trait Way {
-    /// Readable when there is something to [follow](Self::follow); `None` if there will be nothing.
-    fn watched(&self) -> Option<BorrowedFd<'_>>;
+    /// Readable when there is something to [follow](Self::follow).
+    fn watched(&self) -> Watched<'_>;
 
     /// Follows what has changed. What cannot be followed is said, and does not end the trace.
     fn follow(&mut self) -> Result<(), Failure>;
@@ -94,7 +98,7 @@ impl Network {
     }
 
     /// Readable when there is something to follow.
-    pub(crate) fn watched(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn watched(&self) -> Watched<'_> {
         self.way.watched()
     }
 

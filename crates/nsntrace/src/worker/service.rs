@@ -82,14 +82,15 @@ impl<'a> Service<'a> {
         let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
         let relay = Some(self.relay.as_fd());
         // Taking down the link announces itself, too: nobody needs to follow that while front waits.
-        let network = if self.is_down { None } else { self.network.watched() };
+        let [network, thread] = if self.is_down { [None; 2] } else { self.network.watched() };
         let done = self.outcome.is_none().then(|| self.recorder.done());
-        let [order, relay, network, done] = readable([channel, relay, network, done], timeout.as_ref());
+        let watched = [channel, relay, network, thread, done];
+        let [order, relay, network, thread, done] = readable(watched, timeout.as_ref());
         if order {
             self.obey();
         }
         let served = if relay { self.relay.service().map_err(Failure::from) } else { Ok(()) };
-        let followed = if network { self.network.follow() } else { Ok(()) };
+        let followed = if network || thread { self.network.follow() } else { Ok(()) };
         for failure in [served, followed].into_iter().filter_map(Result::err) {
             self.channel.report(&Report::Note(failure.message));
         }

@@ -53,7 +53,7 @@ pub(super) fn run_directory(bench: &mut Bench) -> Answer {
 pub(super) fn firewall(bench: &mut Bench) -> Answer {
     bench.demand_nat()?;
     Err(Stop::since(
-        "that takes a rule on this host: each trace looks by itself, and goes by proxy if need be",
+        "that takes a rule on this host: each trace looks by itself, and goes past it or by proxy if need be",
     ))
 }
 

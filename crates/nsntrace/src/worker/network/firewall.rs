@@ -1,104 +1,84 @@
-//! Whether the host's firewall lets pass what comes by the wire.
+//! The host's firewall, if it drops what comes by the wire: noticed, and gone past.
 //!
 //! # Theory of operation
-//! The kernel of the traced namespace is made to send a SYN of each family that the host has a default route for, before the program
-//! starts and before anything is recorded. The table counts it on both sides of everybody's forward rules, and drops it there: nothing
-//! leaves the host (docs/firewalls.md).
-//!
-//! # Kernel interface
-//! connect(2) without waiting.
+//! [`knock`] looks whether it drops. If it does, [`bypass`] leads the packets of the wire past it, and a second knock tells whether
+//! that helps: where it does not, somebody drops before the bypass begins or in another hook. docs/firewalls.md has the whole of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+mod bypass;
+mod knock;
 
-use nsntrace_link::IpFamily;
-use nsntrace_nat::{Nat as Table, Seen};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with};
+use nsntrace_link::{IpFamily, RouteSocket};
+use nsntrace_nat::Nat as Table;
 
+pub(super) use self::bypass::Bypass;
+use self::knock::Knock;
+pub(crate) use self::knock::Knocks;
 use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::worker::wire::Wire;
 
-/// Sockets of the traced namespace that are there to be refused.
-pub(crate) struct Knocks {
-    v4: OwnedFd,
-    /// None where the kernel knows no IPv6.
-    v6: Option<OwnedFd>,
-}
-
-impl Knocks {
-    /// Opens them in the calling thread's namespace.
-    pub(crate) fn open() -> Result<Self, Failure> {
-        let open = |family| {
-            socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
-        };
-        let v4 = open(AddressFamily::INET).map_err(|errno| Failure::of("cannot open a socket", &errno))?;
-        Ok(Self { v4, v6: open(AddressFamily::INET6).ok() })
+/// Sees to it that packets of the wire get through, and says in `notes` what that took. `None` where nobody drops them, or where the user
+/// insists on NAT and there is no way past.
+///
+/// # Errors
+/// The firewall drops, and the user has not insisted on NAT, or respects it.
+pub(super) fn pass(
+    plan: &Plan,
+    knocks: Knocks,
+    host: &mut RouteSocket,
+    table: &mut Table,
+    wire: &Wire,
+    notes: &mut Vec<String>,
+) -> Result<Option<Bypass>, Failure> {
+    let Knocks { first, second } = knocks;
+    let Some(obstacle) = look(first, host, table, wire)? else { return Ok(None) };
+    if plan.options.respect_firewall {
+        return Err(Failure::new(obstacle).hint(RESPECTED));
     }
-
-    /// Which families do not get through, of those that have an address here and a default route on the host.
-    pub(super) fn refused(
-        self,
-        table: &mut Table,
-        v4: Option<Ipv4Addr>,
-        v6: Option<Ipv6Addr>,
-    ) -> Result<Vec<IpFamily>, Failure> {
-        let v4 = v4.map(|source| (IpFamily::V4, self.v4, IpAddr::V4(source)));
-        let v6 = v6.zip(self.v6).map(|(source, socket)| (IpFamily::V6, socket, IpAddr::V6(source)));
-        let (mut sockets, mut families, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for (family, socket, source) in [v4, v6].into_iter().flatten() {
-            sources
-                .push(bound(&socket, source).map_err(|errno| Failure::of("cannot bind a socket", &errno))?);
-            families.push(family);
-            sockets.push(socket);
+    let failure = match go_past(second, host, table, wire) {
+        Ok(bypass) => {
+            notes.push(format!("{obstacle}: the program's go past it (not with --respect-firewall)"));
+            return Ok(Some(bypass));
         }
-        if sockets.is_empty() {
-            return Ok(families);
-        }
-        table.begin_probe(&sources)?;
-        let seen = knock(table, &families, &sockets);
-        // Whatever came of it, the program's connections are not to be counted, let alone dropped.
-        table.end_probe()?;
-        let refused = families.into_iter().zip(seen?).filter(|(_, seen)| seen.left == 0);
-        Ok(refused.map(|(family, _)| family).collect())
-    }
-}
-
-/// Gives a socket an address of this namespace, and a port.
-fn bound(socket: &OwnedFd, source: IpAddr) -> rustix::io::Result<SocketAddr> {
-    bind(socket, &SocketAddr::new(source, 0))?;
-    SocketAddr::try_from(getsockname(socket)?).map_err(|_unnamed: Errno| Errno::AFNOSUPPORT)
-}
-
-/// Connects, and waits until all were seen to leave, or as long as that takes at most.
-fn knock(table: &mut Table, families: &[IpFamily], sockets: &[OwnedFd]) -> Result<Vec<Seen>, Failure> {
-    for (family, socket) in families.iter().zip(sockets) {
-        // In progress; or there is no way already here, and nothing will be seen.
-        let _under_way = connect(socket, &target(*family));
-    }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen = table.probed()?;
-        if seen.iter().all(|seen| seen.left > 0) || Instant::now() >= deadline {
-            return Ok(seen);
-        }
-        // Nobody tells when a counter changes.
-        sleep(STEP);
-    }
-}
-
-/// Somebody behind the default route, to whom most are allowed to talk if they are allowed to talk to anybody. One of those whom
-/// `--use-public-dns` asks; this does not reach them.
-fn target(family: IpFamily) -> SocketAddr {
-    let address = match family {
-        IpFamily::V4 => IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)),
-        IpFamily::V6 => IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
+        Err(failure) => failure,
     };
-    SocketAddr::new(address, HTTPS)
+    let message = format!("{obstacle}, and they cannot go past it: {failure}");
+    if plan.options.net.is_none() {
+        return Err(Failure::new(message));
+    }
+    notes.push(format!("{message}; --net proxy goes around that"));
+    Ok(None)
 }
 
-const HTTPS: u16 = 443;
-/// Many times what a packet needs from one hook to the next. Waited for only where somebody drops it.
-const PATIENCE: Duration = Duration::from_millis(20);
-const STEP: Duration = Duration::from_millis(1);
+/// Makes a bypass that helps, or none.
+fn go_past(second: Knock, host: &mut RouteSocket, table: &mut Table, wire: &Wire) -> Result<Bypass, Failure> {
+    let bypass = Bypass::make(table)?;
+    let still = look(second, host, table, wire);
+    match still {
+        Ok(None) => Ok(bypass),
+        other => {
+            table.keep()?;
+            other.and(Err(Failure::new("they are dropped elsewhere, too")))
+        }
+    }
+}
+
+/// Says what does not get out of the host, if something does not.
+fn look(
+    knock: Knock,
+    host: &mut RouteSocket,
+    table: &mut Table,
+    wire: &Wire,
+) -> Result<Option<String>, Failure> {
+    let v4 = host.default_uplink(IpFamily::V4)?.map(|_exists| wire.v4.traced);
+    let v6 = host.default_uplink(IpFamily::V6)?.and(wire.v6).map(|block| block.traced);
+    let what = match knock.refused(table, v4, v6)?[..] {
+        [] => return Ok(None),
+        [IpFamily::V4] => "IPv4 ",
+        [IpFamily::V6] => "IPv6 ",
+        _ => "",
+    };
+    Ok(Some(format!("this host's firewall drops {what}packets that the host is to forward")))
+}
+
+const RESPECTED: &str = "--net proxy needs nothing forwarded; without --respect-firewall the program's packets go past the firewall";

@@ -4,15 +4,16 @@
 //! Each part is made by the crate or module of its object; what is decided here is their order, and the order in which they go.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 
 use nsntrace_lease::Presence;
-use nsntrace_link::{IpFamily, Monitor, RouteSocket};
+use nsntrace_link::{Monitor, RouteSocket};
 use nsntrace_nat::{Nat as Table, Owner, Spec, conntrack};
 use nsntrace_netns::{Name, Netns};
 use rustix::process::Pid;
 
-use super::{Knocks, Network, Uplink, Way};
+use super::firewall::{self, Bypass};
+use super::{Knocks, Network, Uplink, Watched, Way};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::transport::Transport;
@@ -28,6 +29,8 @@ struct Nat {
     detour: Option<Detour>,
     uplinks: Uplinks,
     table: Table,
+    /// Behind the table, which hands packets over to it.
+    bypass: Option<Bypass>,
     host: RouteSocket,
     monitor: Monitor,
     /// Last: as long as it stands, nobody heals what is still to be taken back.
@@ -37,7 +40,8 @@ struct Nat {
 /// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread.
 ///
 /// # Errors
-/// Also where the host's firewall would drop the program's packets, unless the user insists on NAT and hence is told only.
+/// Also where the host's firewall would drop the program's packets and they may not or cannot go past it, unless the user insists on NAT
+/// and hence is told only.
 pub(super) fn make(
     plan: &Plan,
     netns: &Netns,
@@ -73,25 +77,21 @@ pub(super) fn make(
     let outside = Side { route: &mut host, monitor: &mut monitor };
     wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
     uplinks.refresh(&mut host, &mut table)?;
-    if let Some(obstacle) = knock(knocks, &mut host, &mut table, &wire)? {
-        if plan.options.net.is_none() {
-            return Err(Failure::new(obstacle));
-        }
-        notes.push(format!("{obstacle}; --net proxy goes around that"));
-    }
+    let bypass = firewall::pass(plan, knocks, &mut host, &mut table, &wire, &mut notes)?;
     let name = show(netns, front, &mut presence, &mut notes)?;
-    let nat = Nat { name, detour, uplinks, table, host, monitor, _presence: presence };
+    let nat = Nat { name, detour, uplinks, table, bypass, host, monitor, _presence: presence };
     Ok(Network { way: Box::new(nat), wire, transport: Transport::Nat, interface: uplink.name, notes })
 }
 
 impl Way for Nat {
-    /// Readable when links, routes or forwarding of the host have changed.
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.monitor.as_fd())
+    /// Readable when links, routes or forwarding of the host have changed, and when the way past its firewall has closed.
+    fn watched(&self) -> Watched<'_> {
+        [Some(self.monitor.as_fd()), self.bypass.as_ref().and_then(Bypass::closed)]
     }
 
     /// Follows what has changed on the host, but for what other runs do.
     fn follow(&mut self) -> Result<(), Failure> {
+        self.bypass.as_mut().map_or(Ok(()), Bypass::outcome)?;
         let (mut is_ours, bystanders) = (false, self.uplinks.bystanders());
         self.monitor.drain(|change| is_ours |= bystanders.is_ours(&change))?;
         if !is_ours {
@@ -142,24 +142,6 @@ fn install(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Res
         notes.push(NOT_OWNED.into());
     }
     Ok(table)
-}
-
-/// Says what does not get out of the host, if something does not.
-fn knock(
-    knocks: Knocks,
-    host: &mut RouteSocket,
-    table: &mut Table,
-    wire: &Wire,
-) -> Result<Option<String>, Failure> {
-    let v4 = host.default_uplink(IpFamily::V4)?.map(|_exists| wire.v4.traced);
-    let v6 = host.default_uplink(IpFamily::V6)?.and(wire.v6).map(|block| block.traced);
-    let what = match knocks.refused(table, v4, v6)?[..] {
-        [] => return Ok(None),
-        [IpFamily::V4] => "IPv4 ",
-        [IpFamily::V6] => "IPv6 ",
-        _ => "",
-    };
-    Ok(Some(format!("this host's firewall drops {what}packets that the host is to forward")))
 }
 
 /// Lets `ip netns exec nsntrace-PID` look inside. A machine where that is not possible is no reason not to trace.

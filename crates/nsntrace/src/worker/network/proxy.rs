@@ -4,22 +4,17 @@
 //! The wire ends in a namespace of our own, the router, in which every address is local. A thread enters it, opens there what must be
 //! born inside, and ends; the proxy runs on a thread that stays in the host's namespace. Nothing on the host is changed, so
 //! there is nothing to take back: the router goes with its last descriptor. docs/proxy.md has the whole of it.
-//!
-//! Pipes tell of ends in both directions: the proxy's stop is our end's closing, and its own end closes the other one.
 
-use std::io;
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::thread::{self, JoinHandle};
 
 use nsntrace_link::{IfIndex, IpFamily, Monitor, Plan as LinkPlan, Route, RouteSocket};
 use nsntrace_nat::{Ports, lead_to_proxy};
 use nsntrace_netns::Netns;
 use nsntrace_proxy::{Config, Inside, Limits, Proxy, ProxyError};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Network, Uplink, Way};
+use super::attendant::Attendant;
+use super::{Network, Uplink, Watched, Way};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::transport::Transport;
@@ -29,12 +24,7 @@ use crate::worker::wire::{Side, Wire, WireRequest};
 
 /// A proxy that runs.
 struct Proxied {
-    /// Closed, it makes the proxy stop.
-    stop: OwnedFd,
-    /// At its end when the proxy is.
-    end: OwnedFd,
-    /// Until its end was seen.
-    thread: Option<JoinHandle<Result<(), ProxyError>>>,
+    thread: Attendant<ProxyError>,
     _router: Netns,
 }
 
@@ -118,42 +108,26 @@ fn raise_descriptor_limit() {
 
 impl Proxied {
     fn start(mut proxy: Proxy, router: Netns) -> Result<Self, Failure> {
-        let ((stopped, stop), (end, ending)) = (pipe()?, pipe()?);
-        let run = move || {
-            // Closed with the thread, even by a panic.
-            let _ending = ending;
-            proxy.run(stopped.as_fd())
-        };
-        let started = thread::Builder::new().name("nsntrace-proxy".into()).spawn(run);
-        let thread = started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { stop, end, thread: Some(thread), _router: router })
+        let thread = Attendant::start("nsntrace-proxy", move |stop| proxy.run(stop))?;
+        Ok(Self { thread, _router: router })
     }
 }
 
 impl Way for Proxied {
     /// Readable when the proxy has ended though nobody wanted it to.
-    fn watched(&self) -> Option<BorrowedFd<'_>> {
-        self.thread.as_ref().map(|_running| self.end.as_fd())
+    fn watched(&self) -> Watched<'_> {
+        [self.thread.ended(), None]
     }
 
     /// Says why the proxy has ended.
     fn follow(&mut self) -> Result<(), Failure> {
-        match self.thread.take().map(JoinHandle::join) {
-            None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(error))) => Err(Failure::of("the program has lost its network", &error)),
-            Some(Err(_panic)) => Err(Failure::new("the program has lost its network: the proxy has failed")),
-        }
+        self.thread.outcome()
     }
 
     /// Waits for what the program has written to be delivered, which the proxy limits.
     fn take_back(self: Box<Self>, _wire: &Wire) {
-        drop(self.stop);
-        let _ended = self.thread.map(JoinHandle::join);
+        drop(self);
     }
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make a pipe", &io::Error::from(errno)))
 }
 
 /// The router's end of the wire. There is no other device of this name, for the namespace is ours.
