@@ -41,6 +41,8 @@
 //!     vlan: None,
 //!     direction: Direction::Outbound,
 //!     dropped_before: 0,
+//!     process: None,
+//!     comment: None,
 //! })?;
 //! let statistics = Statistics { received: 1, ..Statistics::default() };
 //! let summary = writer.finish(&statistics);
@@ -67,5 +69,5 @@ pub use error::WriterError;
 pub use format::{Compression, Format, Interface, MAX_SNAPLEN, Section, Statistics};
 pub use gzip::Gzip;
 pub use output::{Output, OutputFile};
-pub use record::{Direction, Packet};
+pub use record::{Direction, Packet, ProcessRef};
 pub use writer::{Batch, Summary, Writer};

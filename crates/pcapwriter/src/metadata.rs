@@ -1,13 +1,14 @@
-//! Everything in a file that is not a packet: the heads of both formats, and pcapng's closing statistics.
+//! Everything in a file that is not a packet: the heads of both formats, and pcapng's names, secrets, processes and closing statistics.
 //!
-//! Written by the pcap-file crate, into memory.
+//! Written by the pcap-file crate, into memory; of blocks that it does not know, the frame.
 //!
 //! # References
-//! draft-ietf-opsawg-pcap section 4; draft-ietf-opsawg-pcapng sections 4.1 (section header), 4.2 (interface description)
-//! and 4.6 (interface statistics).
+//! draft-ietf-opsawg-pcap section 4; draft-ietf-opsawg-pcapng sections 4.1 (section header), 4.2 (interface description),
+//! 4.5 (name resolution), 4.6 (interface statistics) and 4.7 (decryption secrets); Wireshark's wiretap/pcapng.c for Apple's process block.
 
 use std::borrow::Cow;
 use std::mem;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pcap_file::pcap::{PcapHeader, PcapTsResolution};
@@ -16,8 +17,10 @@ use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
 use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
+use pcap_file::pcapng::blocks::name_resolution::{Ipv4Record, Ipv6Record, NameResolutionBlock, Record};
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
+use pcap_file::pcapng::blocks::unknown::UnknownBlock;
 use pcap_file::{DataLink, Endianness};
 
 use crate::error::WriterError;
@@ -27,27 +30,77 @@ use crate::format::{Format, Interface, MAX_SNAPLEN, Section, Statistics};
 ///
 /// # Errors
 /// What `section` says does not fit in the format.
-pub(crate) fn head(format: Format, section: &Section<'_>) -> Result<(Vec<u8>, Tail), WriterError> {
+pub(crate) fn head(format: Format, section: &Section<'_>) -> Result<(Vec<u8>, Blocks), WriterError> {
     check(section)?;
     match format {
-        Format::Pcap => Ok((pcap_head(section.snaplen), Tail(None))),
+        Format::Pcap => Ok((pcap_head(section.snaplen), Blocks(None))),
         Format::PcapNg => Ok(pcapng_head(section)),
     }
 }
 
-/// Writes the end of a file.
+/// Makes blocks that stand between packets or behind them. Classic pcap has none: then all are empty.
 #[derive(Default)]
-pub(crate) struct Tail(Option<PcapNgWriter<Vec<u8>>>);
+pub(crate) struct Blocks(Option<PcapNgWriter<Vec<u8>>>);
 
-impl Tail {
-    /// The bytes that a file ends with. Classic pcap has none.
-    pub(crate) fn bytes(&mut self, statistics: &Statistics, written: u64) -> Vec<u8> {
-        let Some(blocks) = &mut self.0 else { return Vec::new() };
-        for block in statistics_blocks(blocks.interfaces().len(), statistics, written) {
+impl Blocks {
+    /// The bytes that a file ends with.
+    pub(crate) fn tail(&mut self, statistics: &Statistics, written: u64) -> Vec<u8> {
+        self.bytes(|blocks| {
+            for block in statistics_blocks(blocks.interfaces().len(), statistics, written) {
+                blocks.write_pcapng_block(block).expect(VALID);
+            }
+        })
+    }
+
+    /// A process. What exceeds the limit of an option is left out.
+    pub(crate) fn process(&mut self, pid: u32, name: &str) -> Vec<u8> {
+        let name = &name.as_bytes()[..name.floor_char_boundary(MAX_NAME_LEN)];
+        let len = u16::try_from(name.len()).expect("it was cut");
+        let option = [&PROCESS_NAME.to_ne_bytes()[..], &len.to_ne_bytes(), name].concat();
+        let body = [&pid.to_ne_bytes()[..], &padded(option), &[0; 4]].concat();
+        self.unknown(PROCESS_BLOCK, &body)
+    }
+
+    /// Lines of a TLS key log.
+    pub(crate) fn secrets(&mut self, lines: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        let body = [&TLS_KEY_LOG.to_ne_bytes()[..], &len.to_ne_bytes(), lines].concat();
+        self.unknown(SECRETS_BLOCK, &padded(body))
+    }
+
+    /// Names of addresses, each of which says all that is known of an address.
+    pub(crate) fn names(&mut self, names: &[(IpAddr, &str)]) -> Vec<u8> {
+        let records = names.iter().filter(|(_, name)| name.len() <= MAX_NAME_LEN).map(|(address, name)| {
+            let names = vec![Cow::Borrowed(*name)];
+            match *address {
+                IpAddr::V4(ip_addr) => Record::Ipv4(Ipv4Record { ip_addr, names }),
+                IpAddr::V6(ip_addr) => Record::Ipv6(Ipv6Record { ip_addr, names }),
+            }
+        });
+        let block = NameResolutionBlock { records: records.collect(), options: Vec::new() };
+        self.bytes(|blocks| {
             blocks.write_pcapng_block(block).expect(VALID);
-        }
+        })
+    }
+
+    /// A block of a type that pcap-file does not know.
+    fn unknown(&mut self, kind: u32, body: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(body.len() + BLOCK_FRAME_LEN).unwrap_or(u32::MAX);
+        self.bytes(|blocks| {
+            blocks.write_pcapng_block(UnknownBlock::new(kind, len, body)).expect(VALID);
+        })
+    }
+
+    fn bytes(&mut self, write: impl FnOnce(&mut PcapNgWriter<Vec<u8>>)) -> Vec<u8> {
+        let Some(blocks) = &mut self.0 else { return Vec::new() };
+        write(blocks);
         mem::take(blocks.get_mut())
     }
+}
+
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 fn check(section: &Section<'_>) -> Result<(), WriterError> {
@@ -90,13 +143,13 @@ fn pcap_head(snaplen: u32) -> Vec<u8> {
     bytes
 }
 
-fn pcapng_head(section: &Section<'_>) -> (Vec<u8>, Tail) {
+fn pcapng_head(section: &Section<'_>) -> (Vec<u8>, Blocks) {
     let mut blocks = PcapNgWriter::with_section_header(Vec::new(), section_header(section)).expect(VALID);
     for interface in section.interfaces {
         blocks.write_pcapng_block(interface_description(interface, section)).expect(VALID);
     }
     let bytes = mem::take(blocks.get_mut());
-    (bytes, Tail(Some(blocks)))
+    (bytes, Blocks(Some(blocks)))
 }
 
 fn section_header<'a>(section: &Section<'a>) -> SectionHeaderBlock<'a> {
@@ -167,5 +220,15 @@ fn counts(
     options
 }
 
+/// `struct darwin_process_event_block`: a pid, and options of which 2 is the name.
+const PROCESS_BLOCK: u32 = 0x8000_0001;
+const PROCESS_NAME: u16 = 2;
+const SECRETS_BLOCK: u32 = 10;
+/// "TLSK".
+const TLS_KEY_LOG: u32 = 0x544c_534b;
+/// Type and length in front, length behind.
+const BLOCK_FRAME_LEN: usize = 12;
+/// A record of a name holds an address besides.
+const MAX_NAME_LEN: usize = 1024;
 const COUNTS_OF_ALL: &str = "The kernel counts for all interfaces together; this block has the sums.";
 const VALID: &str = "lengths were checked, the interface exists, and a vector takes everything";

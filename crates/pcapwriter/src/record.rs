@@ -1,7 +1,7 @@
 //! One packet as a record: the bytes of a pcap packet record or of a pcapng Enhanced Packet Block.
 //!
 //! # References
-//! draft-ietf-opsawg-pcap section 5 and draft-ietf-opsawg-pcapng sections 4.3 and 3.5. Multi-byte fields are in the
+//! draft-ietf-opsawg-pcap section 5 and draft-ietf-opsawg-pcapng sections 4.3 and 3.5; `bsd/net/pktap.h` and libpcap of XNU for 0x8001. Multi-byte fields are in the
 //! byte order of this machine, as the head of the file says.
 
 use crate::arena::Records;
@@ -25,6 +25,21 @@ pub struct Packet<'p> {
     pub direction: Direction,
     /// Packets that were lost between the one before and this one. Kept by pcapng only.
     pub dropped_before: u64,
+    /// Whose it is. Kept by pcapng only.
+    pub process: Option<ProcessRef>,
+    /// For whoever looks at it; what exceeds 65535 bytes is left out. Kept by pcapng only.
+    pub comment: Option<&'p str>,
+}
+
+/// The process that a packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessRef {
+    /// Its number.
+    pub pid: u32,
+    /// The thread's, 0 if it is not known.
+    pub tid: u32,
+    /// Its block in this file: what [`Writer::process`](crate::Writer::process) gave.
+    pub block: u32,
 }
 
 impl<'p> Packet<'p> {
@@ -137,27 +152,67 @@ fn append_pcap<'p>(
 ///   20 |                    Captured Packet Length                     |
 ///   24 |                    Original Packet Length                     |
 ///   28 /                 Packet Data, padded to 32 bits                /
+///      |       opt_comment = 1         |          length               |   only
+///      /                 text, padded to 32 bits                       /   with a comment
 ///      |       epb_flags = 2           |          length = 4           |
 ///      |                             flags                             |
 ///      |     epb_dropcount = 4         |          length = 8           |   only
 ///      |                       packets lost (64 bits)                  |   behind a loss
+///      | epb_processid_threadid = 8    |          length = 8           |
+///      |                              pid                              |
+///      |                              tid                              |   only where the
+///      | 0x8001, Apple's               |          length = 4           |   process is known
+///      |               number of the process block                     |
 ///      |        opt_endofopt = 0       |          length = 0           |
 ///      |                      Block Total Length                       |
 /// ```
 fn append_pcapng<'p>(packet: &Packet<'p>, interface: u32, captured_len: u32, records: &mut Records<'_, 'p>) {
     let padded_len = captured_len.next_multiple_of(4);
     let dropcount_len = if packet.dropped_before > 0 { EPB_DROPCOUNT_LEN } else { 0 };
-    let total_len = EPB_FIXED_LEN + padded_len + dropcount_len;
+    let process_len = if packet.process.is_some() { EPB_PROCESS_LEN } else { 0 };
+    let comment = packet.comment.map(Comment::of);
+    let comment_len = comment.as_ref().map_or(0, Comment::option_len);
+    let total_len = EPB_FIXED_LEN + padded_len + comment_len + dropcount_len + process_len;
     let (upper, lower) = halves(packet.timestamp_ns);
     records.copy_words(&[EPB_TYPE, total_len, interface, upper, lower, captured_len, packet.original_len]);
     append_captured(packet, captured_len, records);
     records.copy(&[0; 3][..(padded_len - captured_len) as usize]);
+    if let Some(comment) = comment {
+        comment.append_to(records);
+    }
     records.copy_words(&[option_head(EPB_FLAGS, 4), packet.direction.flags()]);
     if packet.dropped_before > 0 {
         records.copy_words(&[option_head(EPB_DROPCOUNT, 8)]);
         records.copy(&packet.dropped_before.to_ne_bytes());
     }
+    if let Some(ProcessRef { pid, tid, block }) = packet.process {
+        let [head, block_head] = [option_head(EPB_PROCESSID_THREADID, 8), option_head(EPB_PROCESS_BLOCK, 4)];
+        records.copy_words(&[head, pid, tid, block_head, block]);
+    }
     records.copy_words(&[OPT_ENDOFOPT, total_len]);
+}
+
+/// A text that one option holds.
+struct Comment<'a> {
+    text: &'a str,
+    len: u16,
+}
+
+impl<'a> Comment<'a> {
+    fn of(text: &'a str) -> Self {
+        let text = &text[..text.floor_char_boundary(u16::MAX.into())];
+        Self { text, len: u16::try_from(text.len()).unwrap_or(u16::MAX) }
+    }
+
+    fn option_len(&self) -> u32 {
+        4 + u32::from(self.len).next_multiple_of(4)
+    }
+
+    fn append_to(&self, records: &mut Records<'_, '_>) {
+        records.copy_words(&[option_head(OPT_COMMENT, self.len)]);
+        records.copy(self.text.as_bytes());
+        records.copy(&[0; 3][..usize::from(self.len).next_multiple_of(4) - usize::from(self.len)]);
+    }
 }
 
 /// The first `captured_len` bytes of the packet, its VLAN tag where it belongs.
@@ -195,10 +250,16 @@ const ADDRESSES_LEN: usize = 12;
 /// Addresses and a VLAN tag.
 const FRONT_LEN: usize = 16;
 const EPB_TYPE: u32 = 6;
+const OPT_COMMENT: u16 = 1;
 const EPB_FLAGS: u16 = 2;
 const EPB_DROPCOUNT: u16 = 4;
+const EPB_PROCESSID_THREADID: u16 = 8;
+/// Apple's: which process block, counted from 0 in the order of the file. Wireshark 4.6 reads it.
+const EPB_PROCESS_BLOCK: u16 = 0x8001;
 const OPT_ENDOFOPT: u32 = 0;
 /// Every field of the block but the packet and a drop count: seven words before the packet, four behind.
 const EPB_FIXED_LEN: u32 = 11 * 4;
 /// Its head and 64 bits.
 const EPB_DROPCOUNT_LEN: u32 = 3 * 4;
+/// Two heads and three words.
+const EPB_PROCESS_LEN: u32 = 5 * 4;

@@ -8,12 +8,13 @@
 //! and counts what is lost.
 
 use std::io;
+use std::net::IpAddr;
 
 use crate::arena::{Arena, Drained, Records};
 use crate::error::WriterError;
 use crate::format::{Format, Section, Statistics};
 use crate::ledger::Ledger;
-use crate::metadata::{self, Tail};
+use crate::metadata::{self, Blocks};
 use crate::output::Output;
 use crate::record::{Encoder, Packet};
 
@@ -27,7 +28,9 @@ pub struct Writer<O: Output> {
 struct State<O> {
     output: O,
     encoder: Encoder,
-    tail: Tail,
+    blocks: Blocks,
+    /// How many process blocks there are.
+    processes: u32,
     ledger: Ledger,
     summary: Summary,
 }
@@ -57,10 +60,10 @@ impl<O: Output> Writer<O> {
     /// [`WriterError::NoInterface`], [`WriterError::Snaplen`], [`WriterError::TextTooLong`]: `section` cannot be said in
     /// a file; nothing was written. [`WriterError::Output`], [`WriterError::Torn`]: the output did not take the head.
     pub fn new(output: O, format: Format, section: &Section<'_>) -> Result<Self, WriterError> {
-        let (head, tail) = metadata::head(format, section)?;
+        let (head, blocks) = metadata::head(format, section)?;
         let encoder = Encoder::new(format, section);
         let summary = Summary::default();
-        let state = State { output, encoder, tail, ledger: Ledger::default(), summary };
+        let state = State { output, encoder, blocks, processes: 0, ledger: Ledger::default(), summary };
         let mut writer = Self { arena: Arena::new(), state };
         writer.write_metadata(&head);
         match writer.state.summary.error.take() {
@@ -72,6 +75,27 @@ impl<O: Output> Writer<O> {
     /// Begins to take packets from memory that is borrowed for `'p`.
     pub fn batch<'p>(&mut self) -> Batch<'_, 'p, O> {
         Batch { records: Records::new(&mut self.arena), state: &mut self.state }
+    }
+
+    /// Says that there is a process, and gives the number that packets of it refer to. Nothing in classic pcap.
+    pub fn process(&mut self, pid: u32, name: &str) -> u32 {
+        let block = self.state.blocks.process(pid, name);
+        self.write_block(&block);
+        let number = self.state.processes;
+        self.state.processes += 1;
+        number
+    }
+
+    /// Gives away secrets: lines of a TLS key log. Readers need them before the first packet that they open. Nothing in classic pcap.
+    pub fn secrets(&mut self, lines: &[u8]) {
+        let block = self.state.blocks.secrets(lines);
+        self.write_block(&block);
+    }
+
+    /// Says which names addresses have. Names above 1024 bytes are left out. Nothing in classic pcap.
+    pub fn names(&mut self, names: &[(IpAddr, &str)]) {
+        let block = self.state.blocks.names(names);
+        self.write_block(&block);
     }
 
     /// What became of the packets so far. An output that works behind the scenes may still lose some of them.
@@ -100,11 +124,18 @@ impl<O: Output> Writer<O> {
     /// An output that has failed gets nothing more.
     pub fn finish(mut self, statistics: &Statistics) -> Summary {
         if self.state.summary.error.is_none() {
-            let tail = self.state.tail.bytes(statistics, self.state.summary.written);
+            let tail = self.state.blocks.tail(statistics, self.state.summary.written);
             self.write_metadata(&tail);
         }
         self.state.end();
         self.state.summary
+    }
+
+    /// An output that has failed gets nothing more.
+    fn write_block(&mut self, block: &[u8]) {
+        if self.state.summary.error.is_none() && !block.is_empty() {
+            self.write_metadata(block);
+        }
     }
 
     /// Writes `bytes` wholly or not at all.

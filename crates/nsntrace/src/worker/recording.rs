@@ -241,6 +241,8 @@ fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> 
             nsntrace_capture::Direction::Outbound => Direction::Outbound,
         },
         dropped_before,
+        process: None,
+        comment: None,
     }
 }
 

@@ -156,6 +156,8 @@ pub(crate) fn udp_packets() -> Vec<OwnedPacket> {
             vlan: None,
             direction: [Direction::Inbound, Direction::Outbound][index % 2],
             dropped_before: 0,
+            process: None,
+            comment: None,
         })
         .collect()
 }

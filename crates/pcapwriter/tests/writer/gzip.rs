@@ -417,6 +417,8 @@ fn compressible(count: u8) -> Vec<OwnedPacket> {
         vlan: None,
         direction: Direction::Inbound,
         dropped_before: 0,
+        process: None,
+        comment: None,
     };
     (0..count).map(packet).collect()
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
+mod blocks;
 mod direct;
 mod failures;
 mod files;

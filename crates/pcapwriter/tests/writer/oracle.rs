@@ -8,6 +8,7 @@ use crate::support::{
 use nsntrace_pcapwriter::{Direction, Format, MAX_SNAPLEN, Packet, Section, Writer, WriterError};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::opt_common::{CommonOption, UnknownOption};
 use pcap_file::pcapng::{Block, PcapNgBlock, PcapNgWriter};
 
 #[test]
@@ -178,6 +179,8 @@ const PACKET: Packet<'static> = Packet {
     vlan: None,
     direction: Direction::Inbound,
     dropped_before: 0,
+    process: None,
+    comment: None,
 };
 
 fn header(bytes: &[u8]) -> PcapHeader {
@@ -212,7 +215,16 @@ fn enhanced_packet(packet: &OwnedPacket) -> EnhancedPacketBlock<'static> {
         Direction::Outbound => 0b10,
     };
     let dropped = (packet.dropped_before > 0).then_some(packet.dropped_before);
-    let options = [Some(EnhancedPacketOption::Flags(flags)), dropped.map(EnhancedPacketOption::DropCount)];
+    let common = EnhancedPacketOption::Common;
+    let comment = packet.comment.clone().map(|text| common(CommonOption::Comment(text.into())));
+    let unknown = |code, words: &[u32]| {
+        let value = words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>().into();
+        common(CommonOption::Unknown(UnknownOption { code, value }))
+    };
+    let process = packet.process.map(|process| unknown(8, &[process.pid, process.tid]));
+    let block = packet.process.map(|process| unknown(0x8001, &[process.block]));
+    let dropped = dropped.map(EnhancedPacketOption::DropCount);
+    let options = [comment, Some(EnhancedPacketOption::Flags(flags)), dropped, process, block];
     EnhancedPacketBlock {
         interface_id: u32::try_from(packet.interface).unwrap(),
         timestamp: packet.timestamp(),

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use nsntrace_pcapwriter::{
-    Direction, Format, Interface, Output, Packet, Section, Statistics, Summary, Writer,
+    Direction, Format, Interface, Output, Packet, ProcessRef, Section, Statistics, Summary, Writer,
 };
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
@@ -68,6 +68,8 @@ pub(crate) struct OwnedPacket {
     pub(crate) vlan: Option<[u8; 4]>,
     pub(crate) direction: Direction,
     pub(crate) dropped_before: u64,
+    pub(crate) process: Option<ProcessRef>,
+    pub(crate) comment: Option<String>,
 }
 
 impl OwnedPacket {
@@ -84,6 +86,10 @@ impl OwnedPacket {
             vlan,
             direction: [Direction::Inbound, Direction::Outbound][random.below(2)],
             dropped_before: [0, 0, 1, u64::MAX][random.below(4)],
+            process: [None, Some(ProcessRef { pid: 7, tid: u32::MAX, block: 3 })][random.below(2)],
+            comment: [0, 1, 2, 3, 4, 30]
+                .get(random.below(12))
+                .map(|len| "a comment, é ".chars().cycle().take(*len).collect()),
         }
     }
 
@@ -107,6 +113,8 @@ impl OwnedPacket {
             vlan: self.vlan,
             direction: self.direction,
             dropped_before: self.dropped_before,
+            process: self.process,
+            comment: self.comment.as_deref(),
         }
     }
 }
