@@ -211,6 +211,19 @@ fn limits_of_zero_are_named() {
     );
 }
 
+/// Capabilities count where they are from.
+#[test]
+fn root_of_a_user_namespace_has_nat_in_its_own_network_alone() {
+    let lab = lab(&Plan::default());
+    let opinion = Opinion::ask(&lab, "unshare --user --map-root-user", Some("proxy"));
+    opinion.found("capabilities", "ok", "CAP_SYS_ADMIN");
+    opinion.found("host-network", "missing", "it belongs to another user namespace");
+    opinion.comes_true("proxy");
+    let opinion = Opinion::ask(&lab, "unshare --user --map-root-user --net", Some("nat"));
+    opinion.found("route-ipv4", "missing", "there is none");
+    opinion.comes_true("nat");
+}
+
 /// Root of a container as Docker makes it: a few capabilities, and a filter for those that lack the others.
 #[test]
 fn root_of_a_container_is_told_what_it_takes() {

@@ -3,16 +3,19 @@
 //! # Theory of operation
 //! A fork of ours performs one check after the other and writes a line for each to a pipe. It may enter namespaces and never has to leave
 //! them, for it ends with the last check, and the kernel takes back all that it made. It may also be killed: there are filters on system calls that
-//! do that. Then the lines that are there count, and the check that has none is the one that did it.
+//! do that. Or it may hang, in a kernel that is ill. Then the lines that are there count, and the check that has none is the one that did it.
 //!
 //! # Kernel interface
-//! fork(2), pipe(2), waitpid(2).
+//! fork(2), pipe(2), poll(2), waitpid(2).
 
 use std::borrow::Cow;
-use std::io::{self, PipeWriter, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::time::{Duration, Instant};
 
 use nsntrace_sys::{Fork, exit_now, fork};
-use rustix::process::{Signal, WaitOptions, WaitStatus, waitpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
 use super::bench::Bench;
 use super::check::{Check, Finding, Lost, State};
@@ -31,12 +34,41 @@ pub(super) fn examine(checks: &'static [Check]) -> Result<Vec<Finding>, Failure>
         }
         Fork::Parent(child) => {
             drop(writer);
-            let lines = io::read_to_string(reader).map_err(failed("cannot read from a pipe"))?;
-            let ended = waitpid(Some(child), WaitOptions::empty());
-            let status = ended.ok().flatten().map(|(_child, status)| status);
-            Ok(findings(checks, &lines, &cause_of_end(status)))
+            let mut lines = Vec::new();
+            let is_whole =
+                read_within(PATIENCE, reader, &mut lines).map_err(failed("cannot read from a pipe"))?;
+            let cause = if is_whole { cause_of_end(wait(child)) } else { give_up(child) };
+            Ok(findings(checks, &String::from_utf8_lossy(&lines), &cause))
         }
     }
+}
+
+/// Reads to the pipe's end, or until the time is up: false.
+fn read_within(limit: Duration, mut reader: PipeReader, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], Timespec::try_from(left).ok().as_ref()) {
+            Ok(0) => return Ok(false),
+            Err(Errno::INTR) => {}
+            ready => match ready.map_err(io::Error::from).and_then(|_one| reader.read(&mut buffer))? {
+                0 => return Ok(true),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            },
+        }
+    }
+}
+
+fn wait(child: Pid) -> Option<WaitStatus> {
+    waitpid(Some(child), WaitOptions::empty()).ok().flatten().map(|(_child, status)| status)
+}
+
+/// Leaves the process that tries to itself: it may be where no signal reaches it.
+fn give_up(child: Pid) -> State {
+    let _ended_just_now = kill_process(child, Signal::KILL);
+    let error = format!("it is not over after {} s", PATIENCE.as_secs());
+    State::Missing { error, lost: Lost::Both, hint: Some("the kernel's log may tell why".into()) }
 }
 
 fn perform(checks: &[Check], mut writer: PipeWriter) {
@@ -126,6 +158,8 @@ impl Lost {
     }
 }
 
+/// A hundred times what all checks take together.
+const PATIENCE: Duration = Duration::from_secs(15);
 const FILTERED: &str = "SystemCallFilter= of a systemd service, or a container's profile: let it allow unshare(2), setns(2), mount(2) and \
     all kinds of sockets";
 
@@ -179,6 +213,24 @@ mod tests {
                 findings(&THREE, lines, &cause).into_iter().map(|found| found.state).collect();
             assert_eq!(states, [State::There("x".into()), cause.clone(), untried()], "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_or_for_a_while() {
+        let read = |writes: &[u8], is_left_open: bool| {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(writes).unwrap();
+            let held = is_left_open.then(|| writer.try_clone().unwrap());
+            drop(writer);
+            let mut bytes = Vec::new();
+            let is_whole = read_within(Duration::from_millis(20), reader, &mut bytes).unwrap();
+            drop(held);
+            (bytes, is_whole)
+        };
+        let long = [b'x'; 10_000];
+        assert_eq!(read(&long, false), (long.to_vec(), true));
+        assert_eq!(read(&long, true), (long.to_vec(), false));
+        assert_eq!(read(b"", false), (vec![], true));
     }
 
     #[test]
