@@ -10,6 +10,7 @@ use nsntrace_capture::CaptureError;
 use nsntrace_link::LinkError;
 use nsntrace_nat::NatError;
 use nsntrace_netns::NetnsError;
+use nsntrace_nfqueue::QueueError;
 use rustix::io::Errno;
 
 use crate::status;
@@ -111,8 +112,10 @@ fn missing_option(error: &(dyn Error + 'static)) -> Option<&'static str> {
 /// The module that the message says to be missing. The kernel loads what it has, if it may: not with `kernel.modules_disabled`, and not where a
 /// container's host has no modprobe.
 fn missing_module(error: &(dyn Error + 'static)) -> Option<String> {
-    let Some(NatError::Unsupported { needs, .. }) = error.downcast_ref() else { return None };
-    let (_, module) = needs.split_once("(module ")?;
+    let is_lack_of_nat = matches!(error.downcast_ref(), Some(NatError::Unsupported { .. }));
+    let is_lack = is_lack_of_nat || matches!(error.downcast_ref(), Some(QueueError::Unsupported { .. }));
+    let message = error.to_string();
+    let (_, module) = message.split_once("(module ").filter(|_| is_lack)?;
     Some(format!(
         "if this kernel has it as a module, root can load it: modprobe {}",
         module.split(')').next()?

@@ -49,7 +49,7 @@ trace bare true
 say "traced a program without a network"
 
 make_uplink
-# Without the module nft_tproxy: modules.rs.
+# Without the modules nfnetlink_queue and nft_tproxy: modules.rs.
 nsntrace --doctor=json >/results/doctor.json 2>/results/doctor.err || :
 say "examined"
 trace http wget -q -O - "http://$SERVER/"

@@ -55,7 +55,7 @@ fn check_statuses(text: &str, runs: u32, words_of: impl Fn(&str) -> String) -> R
     if count == expected { Ok(()) } else { Err(format!("{count} traces were made, not {expected}").into()) }
 }
 
-/// The guest has the modules of NAT, and not that of the proxy: that and what else it has not must have been found, and nothing more.
+/// The guest has the modules of NAT, and not those of queues and of the proxy: that and what else it has not must have been found, and nothing more.
 fn check_doctor(report: &Path) -> Result {
     let filter = "[.auto, (.checks[] | select(.result == \"missing\") | .name)] | join(\" \")";
     let found = process::output(Command::new("jq").args(["-r", filter]).arg(report))?;
@@ -143,7 +143,7 @@ fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<String> {
 const PACKETS: u32 = 20;
 const PORT: u16 = 40_000;
 /// What `--net auto` takes, and what is missing.
-const DIAGNOSIS: &str = "nat route-ipv6 name-servers ping-sockets tproxy";
+const DIAGNOSIS: &str = "nat route-ipv6 name-servers ping-sockets packet-queue tproxy";
 /// As vm/init.sh writes them.
 const PAGE: &str = "hello from the server\n";
 const BEGIN: &str = "-- begin results";

@@ -40,6 +40,7 @@ pub(super) static CHECKS: &[Check] = &[
     check("nf-tables", "nf_tables", Group::Kernel, Lost::Both, rules::nf_tables),
     check("masquerading", "masquerading", Group::Kernel, Lost::Nat, rules::masquerading),
     check("packet-counters", "packet counters", Group::Kernel, Lost::Nat, rules::counters),
+    check("packet-queue", "packet queue", Group::Kernel, NO_WAY_PAST, rules::queue),
     check("table-owner", "owned tables", Group::Kernel, TABLE_STAYS, rules::owner),
     check(
         "connection-tracking",
@@ -75,6 +76,7 @@ const NO_IPV6_BY_NAT: Lost = Lost::part("by NAT, a program has no IPv6");
 const NO_NAMES: Lost = Lost::part("a program cannot resolve names");
 const NO_PINGS: Lost = Lost::part("by proxy, a program cannot ping");
 const NO_LINGERING: Lost = Lost::part("connections that still close when the program ends are cut off");
+const NO_WAY_PAST: Lost = Lost::part("where a firewall drops what is forwarded, there is no trace by NAT");
 const TABLE_STAYS: Lost = Lost::part("the table of a trace that is killed stays until the next trace");
 const ENTRIES_STAY: Lost = Lost::part("tracked connections stay until they expire by themselves");
 

@@ -5,11 +5,13 @@
 //! that follow tell of it.
 //!
 //! # Kernel interface
-//! `nf_tables` and `ctnetlink` over `NETLINK_NETFILTER`.
+//! `nf_tables`, `nfnetlink_queue` and `ctnetlink` over `NETLINK_NETFILTER`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nsntrace_nat::{Nat, NatError, Owner, Spec, Step, conntrack};
+use nsntrace_nat::{HandedOver, Nat, NatError, Owner, Spec, Step, conntrack};
+
+use nsntrace_nfqueue::Queue;
 
 use super::packets::DEVICE;
 use crate::doctor::bench::Bench;
@@ -45,6 +47,20 @@ pub(super) fn counters(bench: &mut Bench) -> Answer {
         return THERE;
     }
     Err(Failure::new("the kernel does not tell what its counters count").into())
+}
+
+/// The way past a firewall that drops.
+pub(super) fn queue(bench: &mut Bench) -> Answer {
+    let table = table(bench)?;
+    let queue = Queue::bind()?;
+    let how = table.hand_over(queue.number())?;
+    table.keep()?;
+    match how {
+        HandedOver::Natively => THERE,
+        HandedOver::ByXtables => {
+            Ok("by xtables: this kernel lacks CONFIG_NFT_QUEUE (module nft_queue)".into())
+        }
+    }
 }
 
 /// Whether the kernel removes the table of a process that was killed.
