@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use nsntrace_netns::{Netns, user};
 use nsntrace_sys::Inherited;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, set_child_subreaper, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, set_child_subreaper, wait};
 
 use crate::events::{Event, Events, Watch, pass_on, stop_with};
 use crate::failure::Failure;
@@ -235,7 +235,8 @@ impl Front {
 fn look_for_end(pid: Pid) -> Result<Option<End>, Failure> {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
     let failed = |errno: rustix::io::Errno| Failure::of("cannot wait for the program", &errno);
-    while let Some((child, status)) = waitpid(None, options).map_err(failed)? {
+    // Of every process group: an interactive shell makes one of its own.
+    while let Some((child, status)) = wait(options).map_err(failed)? {
         match End::of(status) {
             Some(end) if child == pid => return Ok(Some(end)),
             None if child == pid => stop_with(pid),
@@ -248,7 +249,7 @@ fn look_for_end(pid: Pid) -> Result<Option<End>, Failure> {
 /// Takes in the ends of adopted processes. Whether there are others that live.
 fn reap() -> bool {
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => return true,
             Err(_no_child) => return false,
