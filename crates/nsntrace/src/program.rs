@@ -136,8 +136,10 @@ impl Program<'_> {
 
     /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.
     fn run(&self, held: OwnedFd) -> Result<(), Failure> {
-        if !matches!(fs::File::from(held).read(&mut [0]), Ok(1)) {
-            return Ok(());
+        match fs::File::from(held).read(&mut [0]) {
+            Ok(1) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(Failure::of("cannot wait for the start", &error)),
         }
         if self.ignores_children {
             nsntrace_sys::ignore_ends_of_children();
@@ -176,15 +178,18 @@ impl Waiting {
 
     /// Lets the program start. Returns when it has, or says why it could not.
     pub(crate) fn release(self) -> Result<Pid, Failure> {
-        // A process that is gone already has told its trouble.
-        let _ = rustix::io::write(&self.barrier, &[1]);
+        let released = rustix::io::write(&self.barrier, &[1]);
         drop(self.barrier);
         let mut text = String::new();
         // Empty at once after the exec, which closes the other end.
         let read = fs::File::from(self.trouble).read_to_string(&mut text);
         match (read, decode(&text)) {
             (Ok(_), Some(failure)) => Err(failure),
-            _ => Ok(self.pid),
+            _ => match released {
+                // Of a process that is gone already, its end tells.
+                Ok(_) | Err(rustix::io::Errno::PIPE) => Ok(self.pid),
+                Err(errno) => Err(Failure::of("cannot start the program", &errno)),
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair,
 };
 
 use crate::failure::Failure;
@@ -79,13 +79,22 @@ impl Channel {
 
     /// Says something to front. When nobody listens any more, there is nobody to tell.
     pub(crate) fn report(&self, report: &Report) {
-        let _ = self.send(&report.encode(), None);
+        let is_waited_for = !matches!(report, Report::Note(_));
+        self.say(&report.encode(), None, is_waited_for);
     }
 
     /// Says something to worker. When worker is gone, reading tells.
     pub(crate) fn order(&self, order: &Order) {
         let (text, descriptor) = order.encode();
-        let _ = self.send(text, descriptor);
+        self.say(text, descriptor, true);
+    }
+
+    /// What cannot be said and is waited for is said by the end of the stream: without memory, better no trace than two processes that
+    /// wait for each other.
+    fn say(&self, message: &str, descriptor: Option<BorrowedFd<'_>>, is_waited_for: bool) {
+        if self.send(message, descriptor).is_err() && is_waited_for {
+            let _nobody_listens = shutdown(&self.0, Shutdown::Write);
+        }
     }
 
     /// Waits for worker's next message. `None` when worker is gone.

@@ -6,7 +6,6 @@
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
@@ -14,7 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use nsntrace_capture::{Capture, CaptureError, Counter, IdleRing, Statistics};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::network::Network;
 use super::recording::Recording;
@@ -27,7 +27,9 @@ pub(crate) struct Recorder {
     /// The thread's: when it has ended, so has the socket.
     counter: Weak<Counter>,
     outcome: Receiver<Outcome>,
-    stop: OwnedFd,
+    /// Closed, it makes the thread read the rest.
+    stop: Option<OwnedFd>,
+    /// At its end when the thread is.
     done: OwnedFd,
 }
 
@@ -41,29 +43,25 @@ impl Recorder {
         plan: &Plan,
         channel: &Channel,
     ) -> Result<Self, Failure> {
-        let event = || {
-            eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make an eventfd", &errno))
-        };
-        let (stop, done) = (event()?, event()?);
+        let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
-        let (stopped, finished) = (duplicate(&stop)?, duplicate(&done)?);
-        let channel = channel.duplicate().map_err(cannot_duplicate)?;
+        let channel =
+            channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan, network.transport())?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {
-            // Also when this thread panics: whoever waits must not wait for ever.
-            let finished = RaiseOnDrop(finished);
             let mut capture = capture;
             let outcome = record(&mut capture, recording, stopped.as_fd(), &channel);
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
+            // Closed also when this thread panics: whoever waits must not wait for ever.
             drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { counter, outcome, stop, done })
+        Ok(Self { counter, outcome, stop: Some(stop), done })
     }
 
     /// Ends the capture here, though the thread is still to read what has come.
@@ -77,8 +75,8 @@ impl Recorder {
     }
 
     /// Makes the thread read the rest. To be called when all receivers that were at work at the end of the capture have finished.
-    pub(crate) fn stop(&self) {
-        raise(&self.stop);
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
     }
 
     /// Readable when the file is complete.
@@ -157,30 +155,11 @@ fn wait(capture: &Capture, stop: BorrowedFd<'_>, timeout: Option<Duration>) -> W
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut fds, timeout.as_ref()) {
         Ok(0) => Wake::Time,
-        Ok(_) if fds[1].revents().intersects(PollFlags::IN) => Wake::Stop,
+        Ok(_) if !fds[1].revents().is_empty() => Wake::Stop,
         Ok(_) | Err(_) => Wake::Block,
     }
 }
 
-fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
-    fd.try_clone().map_err(cannot_duplicate)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn cannot_duplicate(error: io::Error) -> Failure {
-    Failure::of("cannot duplicate a descriptor", &error)
-}
-
-/// An event that is raised at the latest when this is dropped.
-struct RaiseOnDrop(OwnedFd);
-
-impl Drop for RaiseOnDrop {
-    fn drop(&mut self) {
-        raise(&self.0);
-    }
-}
-
-fn raise(event: &OwnedFd) {
-    // The counter of an eventfd takes 2^64 - 2 of these.
-    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make a pipe", &errno))
 }
