@@ -17,12 +17,14 @@ use crate::held_dir::HeldDir;
 use crate::lock::Lock;
 use crate::{LeaseError, RunDir};
 
-/// The sign that a run is alive. Dropping it says that the run undid everything itself.
+/// The sign that a run is alive. Dropping it says that the run undid everything itself, unless it was [left](Self::leave).
 #[derive(Debug)]
 pub struct Presence {
     dir: RunDir,
     name: String,
     lock: Lock,
+    notes: Vec<String>,
+    is_left: bool,
 }
 
 /// A run that was killed before it could undo what it did. Ours to undo: no other healer gets it meanwhile.
@@ -48,7 +50,7 @@ impl Presence {
             let name =
                 if attempt == 0 { format!("{PREFIX}{pid}") } else { format!("{PREFIX}{pid}.{attempt}") };
             if let Some(lock) = create(dir.scope(), &name)? {
-                return Ok(Self { dir: dir.clone(), name, lock });
+                return Ok(Self { dir: dir.clone(), name, lock, notes: Vec::new(), is_left: false });
             }
         }
         unreachable!("a directory does not hold 2^31 files")
@@ -67,14 +69,28 @@ impl Presence {
         self.lock
             .file()
             .write_all(line.as_bytes())
-            .map_err(LeaseError::file("write", self.dir.scope().path_of(&self.name)))
+            .map_err(LeaseError::file("write", self.dir.scope().path_of(&self.name)))?;
+        self.notes.push(note.to_owned());
+        Ok(())
+    }
+
+    /// What was noted, in order.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Says that something could not be undone: the notes stay for the next run.
+    pub fn leave(&mut self) {
+        self.is_left = true;
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // What stays is an unlocked file, which the next run finds and forgets.
-        let _ = self.dir.scope().unlink(&self.name);
+        if !self.is_left {
+            // What stays is an unlocked file, which the next run finds and forgets.
+            let _ = self.dir.scope().unlink(&self.name);
+        }
     }
 }
 

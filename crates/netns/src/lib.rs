@@ -2,19 +2,18 @@
 //!
 //! [`Netns::create`] makes one in a thread that opens there what must be born inside (a socket belongs for ever to the
 //! namespace it was opened in) and ends. [`Netns::enter`] is for the program to be traced, [`Netns::members`] finds who is inside, and
-//! [`Name`] shows the namespace to `ip netns`.
+//! [`name`] shows the namespace to `ip netns`.
 //!
 //! An ordinary user needs a user namespace around it: [`user::enter`].
 #![forbid(unsafe_code)]
 
 mod barrier;
 mod error;
-mod name;
+pub mod name;
 mod namespace;
 mod settings;
 pub mod user;
 
 pub use barrier::Barrier;
 pub use error::NetnsError;
-pub use name::Name;
 pub use namespace::{Netns, current_id};

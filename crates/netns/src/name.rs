@@ -15,44 +15,38 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::NetnsError;
 use crate::namespace::Netns;
 
-/// A name that is taken back on drop.
-#[derive(Debug)]
-pub struct Name {
-    path: PathBuf,
+/// Shows `netns` as `/run/netns/NAME`, as `ip netns attach NAME` does, for as long as this process has it open.
+///
+/// # Errors
+/// [`NetnsError::Name`]: `EEXIST` when the name is taken, `EROFS`, or `EACCES` for whoever may not write to /run.
+pub fn show(netns: &Netns, name: &str) -> Result<(), NetnsError> {
+    let path = Path::new(DIRECTORY).join(name);
+    let target = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
+    link(&target, &path).map_err(|source| {
+        remove_directory();
+        NetnsError::Name { step: "make", path, source }
+    })
 }
 
-impl Name {
-    /// Shows `netns` as `/run/netns/NAME`, as `ip netns attach NAME` does, for as long as this process has it open.
-    ///
-    /// # Errors
-    /// [`NetnsError::Name`]: `EEXIST` when the name is taken, `EROFS`, or `EACCES` for whoever may not write to /run.
-    pub fn show(netns: &Netns, name: &str) -> Result<Self, NetnsError> {
-        let path = Path::new(DIRECTORY).join(name);
-        let target = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
-        match link(&target, &path) {
-            Ok(()) => Ok(Self { path }),
-            Err(source) => Err(NetnsError::Name { step: "make", path, source }),
+/// Removes a name of ours, or one that a run left behind when it was killed, as `ip netns delete NAME` does. None is fine.
+///
+/// # Errors
+/// [`NetnsError::Name`] when it is there and cannot be removed.
+pub fn hide(name: &str) -> Result<(), NetnsError> {
+    let path = Path::new(DIRECTORY).join(name);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(NetnsError::Name { step: "remove", path, source })
         }
-    }
-
-    /// Takes back a name that a run left behind when it was killed, as `ip netns delete NAME` does.
-    ///
-    /// # Errors
-    /// [`NetnsError::Name`] when it is there and cannot be removed.
-    pub fn take_back(name: &str) -> Result<(), NetnsError> {
-        remove(&Path::new(DIRECTORY).join(name))
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        // Nobody is left to tell; the next run finds the name and takes it back.
-        let _ = remove(&self.path);
+        _ => {
+            remove_directory();
+            Ok(())
+        }
     }
 }
 
@@ -67,17 +61,9 @@ fn link(target: &str, path: &Path) -> io::Result<()> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), NetnsError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(NetnsError::Name { step: "remove", path: path.into(), source })
-        }
-        _ => {
-            // Ours if we made it; in use, or a mount point as `ip netns` makes it, it stays.
-            let _ = fs::remove_dir(DIRECTORY);
-            Ok(())
-        }
-    }
+/// Ours if we made it; in use, or a mount point as `ip netns` makes it, it stays.
+fn remove_directory() {
+    let _ = fs::remove_dir(DIRECTORY);
 }
 
 /// Where ip-netns(8) looks.

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::str::FromStr;
 
 use nsntrace_lease::RunDir;
-use nsntrace_link::{Link, RouteSocket, Veth};
+use nsntrace_link::{IfIndex, RouteSocket, Veth};
 use nsntrace_nat::conntrack;
-use nsntrace_netns::Name;
+use nsntrace_netns::name;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 
 use crate::failure::Failure;
@@ -31,8 +32,7 @@ pub(crate) fn run_dir() -> Result<RunDir, Failure> {
 /// Takes back what killed runs left. What cannot be taken back now is left for the next run; it harms nobody.
 pub(crate) fn heal(run_dir: &RunDir, host: &mut RouteSocket) {
     for stale in run_dir.stale().unwrap_or_default() {
-        let is_undone = stale.notes.iter().all(|note| undo(note, host).is_ok());
-        if is_undone {
+        if undo(&stale.notes, host) {
             let _left = stale.forget();
         }
     }
@@ -72,9 +72,14 @@ pub(crate) fn table_note(table: u32) -> String {
     format!("{TABLE} {table}")
 }
 
-fn undo(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
+/// Undoes what was noted, and goes on past what fails. True if nothing failed.
+pub(crate) fn undo(notes: &[String], host: &mut RouteSocket) -> bool {
+    notes.iter().filter(|note| undo_one(note, host).is_err()).count() == 0
+}
+
+fn undo_one(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     match note.split_once(' ') {
-        Some((NETNS_NAME, name)) => Ok(Name::take_back(name)?),
+        Some((NETNS_NAME, name)) => Ok(name::hide(name)?),
         Some((TABLE, table)) => Ok(host.remove_table(parse(table)?)?),
         Some((WIRE, wire)) => remove_wire(wire, host),
         // A later version's note: not ours to understand, hence not ours to forget.
@@ -85,9 +90,14 @@ fn undo(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
 fn remove_wire(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     let mut words = note.split(' ');
     let (name, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let ours = |link: &Link| link.name.as_str() == name && link.ifindex.to_string() == number;
-    if let Some(link) = host.links()?.into_iter().find(ours) {
-        host.delete_link(link.ifindex)?;
+    if let Some(ifindex) = IfIndex::new(parse(number)?) {
+        match host.link(ifindex) {
+            Ok(link) if link.name.as_str() == name => host.delete_link(ifindex)?,
+            // Somebody else's by now.
+            Ok(_) => {}
+            Err(error) if error.errno() == Some(Errno::NODEV) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     for address in words {
         conntrack::forget(parse(address)?)?;

@@ -16,6 +16,7 @@ use nsntrace_netns::Netns;
 use rustix::process::Pid;
 
 pub(crate) use self::firewall::Knocks;
+use super::privilege;
 use super::wire::{Side, Wire};
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -44,7 +45,7 @@ trait Way {
     fn follow(&mut self) -> Result<(), Failure>;
 
     /// Takes everything back, goes on past what fails. The slow part of a run: the user has the prompt by now.
-    fn take_back(self: Box<Self>, wire: &Wire);
+    fn take_back(self: Box<Self>);
 }
 
 impl Network {
@@ -61,7 +62,10 @@ impl Network {
             return proxy::make(plan, netns, inside);
         }
         let obstacle = match nat::make(plan, netns, inside.reborrow(), knocks, front) {
-            Ok(network) => return Ok(network),
+            Ok(network) => {
+                privilege::keep(privilege::needed(Transport::Nat, plan))?;
+                return Ok(network);
+            }
             Err(failure) if plan.options.net.is_some() => return Err(failure),
             Err(failure) => failure.message,
         };
@@ -109,7 +113,7 @@ impl Network {
 
     /// Takes everything back, goes on past what fails.
     pub(crate) fn take_back(self) {
-        self.way.take_back(&self.wire);
+        self.way.take_back();
     }
 }
 

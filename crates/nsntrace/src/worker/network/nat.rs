@@ -8,8 +8,8 @@ use std::os::fd::AsFd as _;
 
 use nsntrace_lease::Presence;
 use nsntrace_link::{Monitor, RouteSocket};
-use nsntrace_nat::{Nat as Table, Owner, Spec, conntrack};
-use nsntrace_netns::{Name, Netns};
+use nsntrace_nat::{Nat as Table, Owner, Spec};
+use nsntrace_netns::{Netns, name};
 use rustix::process::Pid;
 
 use super::firewall::{self, Bypass};
@@ -23,9 +23,8 @@ use crate::worker::ipv6::Ipv6;
 use crate::worker::uplinks::Uplinks;
 use crate::worker::wire::{NAME_PREFIX, Side, Wire, WireRequest};
 
-/// What the host does for one trace. Dropped, it goes in the order of its fields.
+/// What the host does for one trace. Dropped, what was noted is undone, and the rest goes in the order of its fields.
 struct Nat {
-    name: Option<Name>,
     detour: Option<Detour>,
     uplinks: Uplinks,
     table: Table,
@@ -34,7 +33,7 @@ struct Nat {
     host: RouteSocket,
     monitor: Monitor,
     /// Last: as long as it stands, nobody heals what is still to be taken back.
-    _presence: Presence,
+    presence: Presence,
 }
 
 /// Makes the network between `netns`, which `inside` is a side of, and the namespace of this thread.
@@ -78,8 +77,8 @@ pub(super) fn make(
     wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
     uplinks.refresh(&mut host, &mut table)?;
     let bypass = firewall::pass(plan, knocks, &mut host, &mut table, &wire, &mut notes)?;
-    let name = show(netns, front, &mut presence, &mut notes)?;
-    let nat = Nat { name, detour, uplinks, table, bypass, host, monitor, _presence: presence };
+    show(netns, front, &mut presence, &mut notes)?;
+    let nat = Nat { detour, uplinks, table, bypass, host, monitor, presence };
     Ok(Network { way: Box::new(nat), wire, transport: Transport::Nat, interface: uplink.name, notes })
 }
 
@@ -103,16 +102,14 @@ impl Way for Nat {
         self.uplinks.refresh(&mut self.host, &mut self.table)
     }
 
-    fn take_back(mut self: Box<Self>, wire: &Wire) {
-        drop(self.name);
-        drop(self.detour);
-        // It would go with the namespace, but that may have guests who stay.
-        let _gone_already = self.host.delete_link(wire.veth.ifindex);
-        for address in addresses(wire) {
-            let _left = conntrack::forget(address);
+    fn take_back(self: Box<Self>) {}
+}
+
+impl Drop for Nat {
+    fn drop(&mut self) {
+        if !heal::undo(self.presence.notes(), &mut self.host) {
+            self.presence.leave();
         }
-        drop(self.uplinks);
-        let _gone_with_its_socket = self.table.remove();
     }
 }
 
@@ -145,21 +142,13 @@ fn install(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Res
 }
 
 /// Lets `ip netns exec nsntrace-PID` look inside. A machine where that is not possible is no reason not to trace.
-fn show(
-    netns: &Netns,
-    front: Pid,
-    presence: &mut Presence,
-    notes: &mut Vec<String>,
-) -> Result<Option<Name>, Failure> {
+fn show(netns: &Netns, front: Pid, presence: &mut Presence, notes: &mut Vec<String>) -> Result<(), Failure> {
     let name = format!("nsntrace-{front}");
     presence.note(&heal::name_note(&name))?;
-    match Name::show(netns, &name) {
-        Ok(shown) => Ok(Some(shown)),
-        Err(error) => {
-            notes.push(format!("ip netns will not know this trace: {}", chain(&error)));
-            Ok(None)
-        }
+    if let Err(error) = name::show(netns, &name) {
+        notes.push(format!("ip netns will not know this trace: {}", chain(&error)));
     }
+    Ok(())
 }
 
 fn number(pid: Pid) -> u32 {
