@@ -11,6 +11,7 @@ mod detour;
 mod heal;
 mod ipv6;
 mod network;
+mod privilege;
 mod recorder;
 mod recording;
 mod service;
@@ -110,7 +111,8 @@ fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited:
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
     // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
     let _as_before = setpriority_process(None, HIGHEST_PRIORITY);
-    match set_up(plan, netns, inside, channel, inherited, front) {
+    let begun = privilege::begin(plan);
+    match begun.and_then(|()| set_up(plan, netns, inside, channel, inherited, front)) {
         Ok(service) => service.run(plan.options.linger),
         Err(failure) => channel.report(&Report::Failed(failure)),
     }
@@ -141,16 +143,17 @@ fn set_up<'a>(
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
-        let ring = scope.spawn(move || tap.make_ring(geometry));
+        let ring = thread::Builder::new().spawn_scoped(scope, move || tap.make_ring(geometry));
+        let ring = ring.map_err(|error| Failure::of("cannot start a thread", &error))?;
         let inside = Side { route: &mut route, monitor: &mut monitor };
         let network =
-            leave_terminal(inherited).and_then(|()| Network::make(plan, netns, inside, knocks, front));
-        (ring.join().expect("making a ring does not panic"), network)
-    });
-    let network = network?;
+            leave_terminal(inherited).and_then(|()| Network::make(plan, netns, inside, knocks, front))?;
+        Ok::<_, Failure>((ring.join().expect("making a ring does not panic"), network))
+    })?;
     let relay = Relay::new(listeners)?;
     // Last of what can fail: it empties a file that was there before.
     let recorder = Recorder::start(ring?, &network, plan, channel)?;
+    privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }

@@ -11,6 +11,7 @@ mod netns;
 mod packet;
 mod process;
 mod ring;
+mod seccomp;
 mod signals;
 mod time;
 mod transparent;
@@ -26,6 +27,7 @@ pub use netns::{
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
+pub use seccomp::confine;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
 pub use time::format_local_time;
 pub use transparent::{bind_to_device, set_transparent_v4, set_transparent_v6, unacknowledged};

@@ -15,8 +15,18 @@ pub struct Residue {
 
 impl Residue {
     /// Takes the picture of how a machine is now.
+    #[track_caller]
     pub fn of(machine: &Machine) -> Self {
-        let mut sections = split(&machine.sh(OBJECTS));
+        Self::look(machine).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// What `ip` and `nft` say may end in the middle, while something goes.
+    fn look(machine: &Machine) -> Result<Self, String> {
+        let objects = machine.try_sh(OBJECTS);
+        if !objects.status.success() {
+            return Err(format!("cannot be read: {}\n", objects.stderr));
+        }
+        let mut sections = split(&objects.text());
         let more = [
             ("conntrack", machine.sh(CONNTRACK)),
             ("run", machine.run(run)),
@@ -26,7 +36,7 @@ impl Residue {
             ("namespaces", machine.run(namespaces)),
         ];
         sections.extend(more.map(|(name, text)| (name.to_owned(), text)));
-        Self { sections }
+        Ok(Self { sections })
     }
 
     /// Insists that the machine is as it was, within 2 s: what may last a moment is cleaned up behind the user's prompt.
@@ -47,7 +57,8 @@ impl Residue {
     pub fn left_after(&self, limit: Duration, machine: &Machine, tolerated: impl Fn(&str) -> bool) -> String {
         let mut differences = String::new();
         crate::within(limit, || {
-            differences = self.differences(&Self::of(machine), &tolerated);
+            let now = Self::look(machine);
+            differences = now.map_or_else(|why| why, |now| self.differences(&now, &tolerated));
             differences.is_empty().then_some(())
         });
         differences

@@ -37,15 +37,14 @@ pub(crate) struct Network {
 pub(crate) type Watched<'a> = [Option<BorrowedFd<'a>>; 2];
 
 /// How packets get from the wire to the world, and back.
+///
+/// Dropped, it takes everything back, and goes on past what fails.
 trait Way {
     /// Readable when there is something to [follow](Self::follow).
     fn watched(&self) -> Watched<'_>;
 
     /// Follows what has changed. What cannot be followed is said, and does not end the trace.
     fn follow(&mut self) -> Result<(), Failure>;
-
-    /// Takes everything back, goes on past what fails. The slow part of a run: the user has the prompt by now.
-    fn take_back(self: Box<Self>);
 }
 
 impl Network {
@@ -111,9 +110,9 @@ impl Network {
         self.way.follow()
     }
 
-    /// Takes everything back, goes on past what fails.
+    /// Takes everything back, goes on past what fails. The slow part of a run: the user has the prompt by now.
     pub(crate) fn take_back(self) {
-        self.way.take_back();
+        drop(self.way);
     }
 }
 

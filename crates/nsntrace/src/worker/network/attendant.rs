@@ -10,9 +10,11 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::CapabilitySet;
 use rustix::time::Timespec;
 
 use crate::failure::Failure;
+use crate::worker::privilege;
 
 /// A thread at work. Dropped, it is told to stop, and waited for.
 pub(super) struct Attendant<E> {
@@ -25,15 +27,18 @@ pub(super) struct Attendant<E> {
 }
 
 impl<E: Error + Send + 'static> Attendant<E> {
-    /// Starts a thread of this name, which `serve`s until the descriptor that it is given is at its end.
+    /// Starts a thread of this name, which `serve`s until the descriptor that it is given is at its end, with no more capabilities than
+    /// are `needed`.
     pub(super) fn start(
         name: &str,
+        needed: CapabilitySet,
         serve: impl FnOnce(BorrowedFd<'_>) -> Result<(), E> + Send + 'static,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (end, ending)) = (pipe()?, pipe()?);
         let run = move || {
             // Closed with the thread, even by a panic.
             let _ending = ending;
+            privilege::keep(needed).expect("capabilities can always be given up");
             serve(stopped.as_fd())
         };
         let started = thread::Builder::new().name(name.into()).spawn(run);
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn it_stops_when_it_is_dropped() {
-        let mut attendant = Attendant::start("test", wait).unwrap();
+        let mut attendant = Attendant::start("test", CapabilitySet::empty(), wait).unwrap();
         assert!(attendant.ended().is_some());
         assert_eq!(attendant.outcome(), Ok(()), "it does not wait");
         // Waits for the thread, which waits for this.
@@ -98,7 +103,8 @@ mod tests {
 
     #[test]
     fn an_early_end_is_seen_and_explained_once() {
-        let mut attendant = Attendant::start("test", |_stop| Err(Errno::NOMEM)).unwrap();
+        let mut attendant =
+            Attendant::start("test", CapabilitySet::empty(), |_stop| Err(Errno::NOMEM)).unwrap();
         wait(attendant.ended().unwrap()).unwrap();
         let said = attendant.outcome().unwrap_err().message;
         assert_eq!(said, "the program has lost its network: Cannot allocate memory (os error 12)");

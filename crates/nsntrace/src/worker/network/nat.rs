@@ -101,8 +101,6 @@ impl Way for Nat {
         }
         self.uplinks.refresh(&mut self.host, &mut self.table)
     }
-
-    fn take_back(self: Box<Self>) {}
 }
 
 impl Drop for Nat {

@@ -12,6 +12,7 @@ use nsntrace_nat::{Ports, lead_to_proxy};
 use nsntrace_netns::Netns;
 use nsntrace_proxy::{Config, Inside, Limits, Proxy, ProxyError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 
 use super::attendant::Attendant;
 use super::{Network, Uplink, Watched, Way};
@@ -19,10 +20,11 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::transport::Transport;
 use crate::worker::ipv6::Ipv6;
+use crate::worker::privilege;
 use crate::worker::sysctl;
 use crate::worker::wire::{Side, Wire, WireRequest};
 
-/// A proxy that runs.
+/// A proxy that runs. Dropped, it waits for what the program has written to be delivered, which the proxy limits.
 struct Proxied {
     thread: Attendant<ProxyError>,
     _router: Netns,
@@ -43,7 +45,9 @@ pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>) -> Result<Netwo
     let only = plan.device.as_ref().map(|device| device.ifindex);
     let destinations = Ipv6::destinations(&host.routes()?, only, uplink.mtu, &mut notes);
     let has_ipv6 = !destinations.is_empty();
-    let (router, opened) = Netns::create(|| Router::open(has_ipv6))?;
+    let needed = privilege::needed(Transport::Proxy, plan);
+    let (router, opened) = Netns::create(|| privilege::keep(needed).and_then(|()| Router::open(has_ipv6)))?;
+    privilege::keep(needed)?;
     let Router { mut route, mut monitor, sockets } = opened?;
     // The program is to reach what the host reaches, so its own network is none of the host's.
     let occupied = host.occupied()?;
@@ -62,7 +66,7 @@ pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>) -> Result<Netwo
         device: plan.device.as_ref().map(|device| device.name.to_string()),
         limits: Limits::default(),
     };
-    let way = Box::new(Proxied::start(Proxy::new(sockets, config)?, router)?);
+    let way = Box::new(Proxied::start(Proxy::new(sockets, config)?, router, needed)?);
     Ok(Network { way, wire, transport: Transport::Proxy, interface: uplink.name, notes })
 }
 
@@ -107,8 +111,8 @@ fn raise_descriptor_limit() {
 }
 
 impl Proxied {
-    fn start(mut proxy: Proxy, router: Netns) -> Result<Self, Failure> {
-        let thread = Attendant::start("nsntrace-proxy", move |stop| proxy.run(stop))?;
+    fn start(mut proxy: Proxy, router: Netns, needed: CapabilitySet) -> Result<Self, Failure> {
+        let thread = Attendant::start("nsntrace-proxy", needed, move |stop| proxy.run(stop))?;
         Ok(Self { thread, _router: router })
     }
 }
@@ -122,11 +126,6 @@ impl Way for Proxied {
     /// Says why the proxy has ended.
     fn follow(&mut self) -> Result<(), Failure> {
         self.thread.outcome()
-    }
-
-    /// Waits for what the program has written to be delivered, which the proxy limits.
-    fn take_back(self: Box<Self>, _wire: &Wire) {
-        drop(self);
     }
 }
 

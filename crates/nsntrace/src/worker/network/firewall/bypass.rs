@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 
 use nsntrace_nat::Nat as Table;
 use nsntrace_nfqueue::{Queue, QueueError};
+use rustix::thread::CapabilitySet;
 
 use super::super::attendant::Attendant;
 use crate::failure::Failure;
@@ -21,7 +22,9 @@ impl Bypass {
     pub(super) fn make(table: &mut Table) -> Result<Self, Failure> {
         let mut queue = Queue::bind()?;
         let number = queue.number();
-        let bypass = Self(Attendant::start("nsntrace-bypass", move |stop| queue.serve(stop))?);
+        let bypass = Self(Attendant::start("nsntrace-bypass", CapabilitySet::NET_ADMIN, move |stop| {
+            queue.serve(stop)
+        })?);
         table.hand_over(number)?;
         Ok(bypass)
     }
