@@ -5,3 +5,5 @@
 mod caller;
 mod chance;
 mod kills;
+mod privileges;
+mod refusals;
