@@ -127,7 +127,7 @@ impl<'a> Opinion<'a> {
 
 #[test]
 fn smoke_root_has_everything() {
-    let lab = lab(&Plan { ip_forward: true, ..Plan::default() });
+    let lab = lab(&Plan { ip_forward: true, ipv6_forwarding: true, ..Plan::default() });
     let opinion = Opinion::ask(&lab, ROOT, Some("nat"));
     opinion.demand(".transports == {nat: {works: true, missing: []}, proxy: {works: true, missing: []}}");
     opinion.demand("[.checks[] | select(.result == \"missing\")] == []");
