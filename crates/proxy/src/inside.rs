@@ -1,19 +1,20 @@
 //! What is opened in the router's namespace.
 //!
 //! # Kernel interface
-//! `socket(AF_INET6)` for both families, `IP_TRANSPARENT`, `IPV6_TRANSPARENT`, `IPV6_V6ONLY`; `socket(AF_PACKET)`. `CAP_NET_ADMIN` and
+//! `socket(AF_INET6)` for both families, where there is no IPv6 `socket(AF_INET)`; `IP_TRANSPARENT`; `socket(AF_PACKET)`. `CAP_NET_ADMIN` and
 //! `CAP_NET_RAW` over the namespace. Linux 4.19 for the rules that lead here.
 //!
 //! # References
 //! Documentation/networking/tproxy.rst; ip(7); packet(7).
 
-use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nsntrace_sys::{PacketSocket, set_transparent_v4, set_transparent_v6};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use nsntrace_sys::PacketSocket;
+use rustix::net::{SocketType, sockopt};
 
+use crate::families::Families;
 use crate::gate::Gate;
 use crate::maker::Maker;
 use crate::udp::Doorway;
@@ -41,25 +42,26 @@ impl Inside {
     /// # Errors
     /// [`ProxyError::Inside`].
     pub fn open() -> Result<Self, ProxyError> {
-        let listener = listener()?;
+        let families = Families::of_this_kernel();
+        let listener = listener(families)?;
         let tcp_port = port(&listener)?;
         Ok(Self {
             listener,
             gate: Gate::open()?,
             loopback: PacketSocket::open().map_err(ProxyError::inside("open a packet socket"))?,
             outlet: PacketSocket::open().map_err(ProxyError::inside("open a packet socket"))?,
-            doorway: Doorway::open()?,
-            maker: Maker::start()?,
+            doorway: Doorway::open(families)?,
+            maker: Maker::start(families)?,
             tcp_port,
         })
     }
 
-    /// Where TPROXY must send TCP that comes in by the loopback device, for both families.
+    /// Where TPROXY must send TCP that comes in by the loopback device, for every family.
     pub fn tcp_port(&self) -> u16 {
         self.tcp_port
     }
 
-    /// Where TPROXY must send UDP that comes in by the veth, for both families.
+    /// Where TPROXY must send UDP that comes in by the veth, for every family.
     pub fn udp_port(&self) -> u16 {
         self.doorway.port()
     }
@@ -72,17 +74,6 @@ impl Inside {
     }
 }
 
-/// A socket that serves both families and may have any address of them.
-pub(crate) fn transparent(kind: SocketType) -> Result<OwnedFd, ProxyError> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::INET6, kind, flags, None)
-        .map_err(ProxyError::inside("open a transparent socket"))?;
-    sockopt::set_ipv6_v6only(&socket, false).map_err(ProxyError::inside("serve both families"))?;
-    set_transparent_v4(socket.as_fd()).map_err(ProxyError::inside("stand in for IPv4 addresses"))?;
-    set_transparent_v6(socket.as_fd()).map_err(ProxyError::inside("stand in for IPv6 addresses"))?;
-    Ok(socket)
-}
-
 /// The port that the kernel chose.
 pub(crate) fn port(socket: &OwnedFd) -> Result<u16, ProxyError> {
     let address = rustix::net::getsockname(socket).map_err(ProxyError::inside("name a socket"))?;
@@ -90,13 +81,12 @@ pub(crate) fn port(socket: &OwnedFd) -> Result<u16, ProxyError> {
     Ok(address.port())
 }
 
-fn listener() -> Result<OwnedFd, ProxyError> {
-    let socket = transparent(SocketType::STREAM)?;
+fn listener(families: Families) -> Result<OwnedFd, ProxyError> {
+    let socket = families.transparent(SocketType::STREAM)?;
     // What is accepted inherits these. No segment waits for another, and urgent bytes stay where they were written.
     sockopt::set_tcp_nodelay(&socket, true).map_err(ProxyError::inside("set TCP_NODELAY"))?;
     sockopt::set_socket_oobinline(&socket, true).map_err(ProxyError::inside("set SO_OOBINLINE"))?;
-    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    rustix::net::bind(&socket, &any).map_err(ProxyError::inside("choose a port"))?;
+    rustix::net::bind(&socket, &families.any()).map_err(ProxyError::inside("choose a port"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(ProxyError::inside("listen"))?;
     // For a program's half that nothing is heard of any more (`Joined::probe`).
     sockopt::set_tcp_keepidle(&socket, PROBE_AFTER).map_err(ProxyError::inside("set TCP_KEEPIDLE"))?;

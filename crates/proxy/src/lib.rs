@@ -10,6 +10,7 @@
 mod config;
 mod engine;
 mod error;
+mod families;
 mod gate;
 mod inside;
 mod maker;

@@ -20,11 +20,12 @@ use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
 
 use crate::ProxyError;
-use crate::inside::transparent;
+use crate::families::Families;
 
 /// Has UDP sockets of r at hand, which may have any address.
 #[derive(Debug)]
 pub(crate) struct Maker {
+    families: Families,
     /// Taken on drop, so that the thread ends.
     ready: Option<Receiver<Result<OwnedFd, ProxyError>>>,
     thread: Option<JoinHandle<()>>,
@@ -35,18 +36,23 @@ impl Maker {
     ///
     /// # Errors
     /// [`ProxyError::Inside`]: what keeps a first socket from being made, or the thread from being started.
-    pub(crate) fn start() -> Result<Self, ProxyError> {
+    pub(crate) fn start(families: Families) -> Result<Self, ProxyError> {
         // What is missing here will be missing always: better to know now.
-        drop(datagram_socket()?);
+        drop(datagram_socket(families)?);
         let (sender, ready) = sync_channel(READY);
         let thread = thread::Builder::new()
             .name("sockets of r".to_owned())
-            .spawn(move || while sender.send(datagram_socket()).is_ok() {})
+            .spawn(move || while sender.send(datagram_socket(families)).is_ok() {})
             .map_err(ProxyError::inside("start a thread"))?;
-        Ok(Self { ready: Some(ready), thread: Some(thread) })
+        Ok(Self { families, ready: Some(ready), thread: Some(thread) })
     }
 
-    /// A socket of r that serves both families, may share its address, and tells of each datagram its TTL, whether it came in
+    /// Whom its sockets serve.
+    pub(crate) fn families(&self) -> Families {
+        self.families
+    }
+
+    /// A socket of r that serves every family, may share its address, and tells of each datagram its TTL, whether it came in
     /// fragments, and how many datagrams it was. Waits for the thread if there is none at hand, which it never does for long.
     ///
     /// # Errors
@@ -75,13 +81,13 @@ impl Drop for Maker {
     }
 }
 
-fn datagram_socket() -> Result<OwnedFd, ProxyError> {
-    let socket = transparent(SocketType::DGRAM)?;
+fn datagram_socket(families: Families) -> Result<OwnedFd, ProxyError> {
+    let socket = families.transparent(SocketType::DGRAM)?;
     // Flows to one destination have one address in r.
     sockopt::set_socket_reuseaddr(&socket, true).map_err(ProxyError::inside("share an address"))?;
-    for family in [Family::V4, Family::V6] {
+    for family in families.each() {
         for detail in [Detail::Ttl, Detail::FragmentLen] {
-            tell(socket.as_fd(), family, detail)
+            tell(socket.as_fd(), *family, detail)
                 .map_err(ProxyError::inside("ask for details of datagrams"))?;
         }
     }
@@ -114,8 +120,8 @@ mod tests {
         isolated(|| {
             let other = Netns::new();
             let (maker, theirs) = other.inside(|| {
-                let own = transparent(SocketType::DGRAM).unwrap();
-                (Maker::start().unwrap(), nsntrace_sys::netns_cookie(own.as_fd()).unwrap())
+                let own = Families::Both.transparent(SocketType::DGRAM).unwrap();
+                (Maker::start(Families::Both).unwrap(), nsntrace_sys::netns_cookie(own.as_fd()).unwrap())
             });
             for _ in 0..3 * READY {
                 let socket = maker.take().unwrap();
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn it_goes_on_when_descriptors_are_there_again() {
         isolated(|| {
-            let maker = Maker::start().unwrap();
+            let maker = Maker::start(Families::Both).unwrap();
             let all = Rlimit { current: Some(1024), maximum: Some(1024) };
             setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..all }).unwrap();
             let found = (0..READY + 2).map(|_| maker.take()).find_map(Result::err);

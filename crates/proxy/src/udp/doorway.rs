@@ -1,15 +1,15 @@
 //! Where datagrams arrive that belong to no flow yet.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nsntrace_sys::{Datagram, Detail, Family, receive_datagram, tell};
+use nsntrace_sys::{Datagram, Detail, receive_datagram, tell};
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
 
 use super::flow::Ends;
 use crate::ProxyError;
-use crate::inside::{port, transparent};
+use crate::families::Families;
+use crate::inside::port;
 
 /// The socket in r that TPROXY sends datagrams to.
 #[derive(Debug)]
@@ -31,21 +31,20 @@ impl Doorway {
     ///
     /// # Errors
     /// [`ProxyError::Inside`].
-    pub(crate) fn open() -> Result<Self, ProxyError> {
-        let socket = transparent(SocketType::DGRAM)?;
-        for family in [Family::V4, Family::V6] {
+    pub(crate) fn open(families: Families) -> Result<Self, ProxyError> {
+        let socket = families.transparent(SocketType::DGRAM)?;
+        for family in families.each() {
             for detail in [Detail::OriginalDestination, Detail::Ttl, Detail::FragmentLen] {
-                tell(socket.as_fd(), family, detail)
+                tell(socket.as_fd(), *family, detail)
                     .map_err(ProxyError::inside("ask where datagrams were sent to"))?;
             }
         }
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        rustix::net::bind(&socket, &any).map_err(ProxyError::inside("choose a port"))?;
+        rustix::net::bind(&socket, &families.any()).map_err(ProxyError::inside("choose a port"))?;
         let room = sockopt::socket_recv_buffer_size(&socket).map_err(ProxyError::inside("ask for a size"))?;
         Ok(Self { port: port(&socket)?, room: (room / LEAST_MEMORY) as u64, socket })
     }
 
-    /// Its port, for both families.
+    /// Its port, for every family.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -69,8 +69,9 @@ impl Flow {
     pub(super) fn open(ends: Ends, maker: &Maker, device: Option<&str>) -> Result<Self, Errno> {
         let outside = Outside::open(Purpose::Datagrams, ends.peer, device)?;
         let inside = maker.take()?;
-        rustix::net::bind(&inside, &mapped(ends.peer))?;
-        rustix::net::connect(&inside, &mapped(ends.program))?;
+        let families = maker.families();
+        rustix::net::bind(&inside, &families.spell(ends.peer))?;
+        rustix::net::connect(&inside, &families.spell(ends.program))?;
         let now = Instant::now();
         Ok(Self { ends, inside, outside, last_used: now, asked: 0, answered: 0, last_len: 0 })
     }
@@ -179,14 +180,6 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], segment_len: Option<u16>) -> Resul
 /// An address of IPv4 as such, though it came by a socket of IPv6.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// An address as a socket of IPv6 takes it.
-fn mapped(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-        IpAddr::V6(_) => address,
-    }
 }
 
 /// Flows in which one side has spoken, and both have: `net.netfilter.nf_conntrack_udp_timeout` and `_timeout_stream`.
