@@ -166,7 +166,10 @@ fn take_leases(run_dir: &RunDir, keys: &[String]) -> Result<Vec<Lease>, Failure>
 
 /// Writes a setting unless it is so already: a write is an announcement, which would bring us here again.
 fn ensure(key: &str, value: &str) -> Result<(), Failure> {
-    if sysctl::read(key).as_deref() == Some(value) { Ok(()) } else { sysctl::write(key, value) }
+    if sysctl::read(key).as_deref() == Some(value) {
+        return Ok(());
+    }
+    sysctl::write(key, value).map_err(|failure| failure.hint("--net proxy needs no setting of this host"))
 }
 
 /// Whether the whole host forwards IPv4.
