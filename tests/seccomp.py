@@ -16,7 +16,7 @@ ALLOW, KILL = 0x7FFF0000, 0x80000000
 NUMBER, FIRST, THIRD = 0, 16, 32
 UNSHARE, CLONE, SOCKET = {"x86_64": (272, 56, 41), "aarch64": (97, 220, 198)}[platform.machine()]
 CLONE_NEWUSER = 0x10000000
-AF_NETLINK, AF_PACKET, NETLINK_NETFILTER = 16, 17, 12
+AF_INET6, AF_NETLINK, AF_PACKET, NETLINK_NETFILTER = 10, 16, 17, 12
 
 
 def fail(number):
@@ -54,6 +54,7 @@ RULES = {
     "refuse-user-namespaces": user_namespaces(fail(errno.EPERM)),
     "kill-for-user-namespaces": user_namespaces(KILL),
     "no-netfilter": sockets(AF_NETLINK, NETLINK_NETFILTER, fail(errno.EPROTONOSUPPORT)),
+    "no-ipv6": sockets(AF_INET6, None, fail(errno.EAFNOSUPPORT)),
     "no-packet-sockets": sockets(AF_PACKET, None, fail(errno.EAFNOSUPPORT)),
 }
 

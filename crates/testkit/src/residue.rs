@@ -169,14 +169,14 @@ fn describe(pid: u32) -> Option<String> {
 }
 
 /// Every object of what `ip` and `nft` say is a line, by jq with sorted keys, so that a difference is one line. Strings begin sections. What a
-/// rule has counted is nothing that is left behind.
+/// rule has counted is nothing that is left behind, nor is the time that passes.
 const OBJECTS: &str = r#"{
     echo '"links"'; ip -d -j link
     echo '"addresses"'; ip -j addr
     echo '"routes"'; ip -j -4 route show table all; ip -j -6 route show table all
     echo '"rules"'; ip -j -4 rule; ip -j -6 rule
     echo '"nftables"'; nft -j --stateless list ruleset
-} | jq -cS 'if type == "array" then .[] elif type == "object" then .nftables[] else . end'"#;
+} | jq -cS 'if type == "array" then .[] | del(.expires) elif type == "object" then .nftables[] else . end'"#;
 
 /// Entries of the host's own flows may stay, as without us: conntrack tracks while anybody asks for it.
 /// The lab's own addresses are 127/8, ::1, 198.51.100/24, 203.0.113/24, 2001:db8:1::/64 and 2001:db8:2::/64.
