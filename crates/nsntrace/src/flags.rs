@@ -15,6 +15,8 @@ use nsntrace_pcapwriter::{Compression, Format, MAX_SNAPLEN};
 
 pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
 use crate::doctor::Form;
+use nsntrace_report::{Expectation, ExpectationError};
+
 use crate::failure::Failure;
 use crate::transport::Transport;
 
@@ -47,6 +49,12 @@ pub(crate) struct Options {
     pub(crate) net: Option<Transport>,
     /// Never past a firewall that drops.
     pub(crate) respect_firewall: bool,
+    /// Where the report goes, as JSON.
+    pub(crate) report: Option<PathBuf>,
+    /// Whom the program may talk to; with none, anybody.
+    pub(crate) expected: Vec<Expectation>,
+    /// Whom it may not.
+    pub(crate) denied: Vec<Expectation>,
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
@@ -107,6 +115,9 @@ impl Default for Options {
             user: None,
             net: None,
             respect_firewall: false,
+            report: None,
+            expected: Vec::new(),
+            denied: Vec::new(),
             use_public_dns: false,
             wait_all: false,
             quiet: false,
@@ -222,6 +233,10 @@ fn form(typed: Option<OsString>) -> Result<Form, lexopt::Error> {
     Form::named(&typed).ok_or_else(|| format!("'{typed}' is neither text nor json").into())
 }
 
+fn expectation(typed: &str) -> Result<Expectation, lexopt::Error> {
+    typed.parse().map_err(|error: ExpectationError| error.to_string().into())
+}
+
 /// As text.
 fn text(value: OsString) -> Result<String, lexopt::Error> {
     value.into_string().map_err(lexopt::Error::NonUnicodeValue)
@@ -329,6 +344,14 @@ mod tests {
         assert_eq!(options("--net=proxy true").net, Some(Transport::Proxy));
         assert_eq!(options("--net nat --net auto true").net, None);
         refused("--net slirp true", "--net: 'slirp' is none of");
+    }
+
+    #[test]
+    fn peers_are_expected_and_denied() {
+        let got =
+            options("--expect a.example --expect 192.0.2.0/24 --deny *.example:80 --report r.json true");
+        assert_eq!((got.expected.len(), got.denied.len(), got.report), (2, 1, Some("r.json".into())));
+        refused("--deny 300.0.0.1 true", "--deny: '300.0.0.1' is neither");
     }
 
     #[test]

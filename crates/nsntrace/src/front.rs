@@ -65,7 +65,8 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     };
     let waiting = program.fork(&netns)?;
     let messages = Messages { quiet: plan.options.quiet };
-    let mut front = Front { messages, events: watch.with(channel), netns };
+    let mut front =
+        Front { messages, events: watch.with(channel), netns, lines: Vec::new(), offences: Vec::new() };
     let started = match front.wait_until_ready(plan) {
         Ok(None) => Started::Program(waiting.release()?),
         Ok(Some(signal)) => {
@@ -85,6 +86,10 @@ struct Front {
     messages: Messages,
     events: Events,
     netns: Netns,
+    /// Who was talked to.
+    lines: Vec<String>,
+    /// Who was, and should not have been.
+    offences: Vec<String>,
 }
 
 impl Front {
@@ -184,6 +189,8 @@ impl Front {
         while !self.events.is_worker_gone() {
             match self.events.next(None)? {
                 Event::Report(Report::Finished(outcome)) => return Ok(Some(outcome)),
+                Event::Report(Report::Line(line)) => self.lines.push(line),
+                Event::Report(Report::Offence(offence)) => self.offences.push(offence),
                 Event::Signal(received) if is_echo_due && End::Killed(received.signal) == end => {
                     is_echo_due = false;
                 }
@@ -204,8 +211,12 @@ impl Front {
 
     /// Says what was captured, and decides on the exit status.
     fn verdict(&self, end: End, outcome: &Outcome) -> ExitCode {
-        self.messages.finished(outcome);
+        self.messages.finished(outcome, &self.lines);
         let is_incomplete = outcome.output_error.is_some();
+        if !self.offences.is_empty() {
+            messages::offences(&self.offences);
+            return ExitCode::from(status::UNEXPECTED);
+        }
         if is_incomplete && end == End::Exited(0) { ExitCode::from(status::FAILED) } else { end.pass_on() }
     }
 

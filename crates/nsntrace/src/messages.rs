@@ -41,9 +41,10 @@ impl Messages {
         ));
     }
 
-    /// What was captured, and what was lost on the way.
-    pub(crate) fn finished(self, outcome: &Outcome) {
-        self.say(&format!("\nFinished capturing {} packets.\n", outcome.written));
+    /// What was captured, who was talked to, and what was lost on the way.
+    pub(crate) fn finished(self, outcome: &Outcome, report: &[String]) {
+        let report: String = report.iter().flat_map(|line| [line, "\n"]).collect();
+        self.say(&format!("\nFinished capturing {} packets.\n{report}", outcome.written));
         if outcome.dropped > 0 {
             // A loss is no chatter.
             write_stderr(&format!(
@@ -52,6 +53,7 @@ impl Messages {
             ));
         }
         match &outcome.output_error {
+            Some(error) if outcome.unwritten == 0 => failure(&Failure::new(error.as_str())),
             Some(error) => {
                 failure(&Failure::new(error.as_str()));
                 write_stderr(&format!("{} packets were captured but not written.\n", outcome.unwritten));
@@ -94,6 +96,13 @@ pub(crate) fn failure(failure: &Failure) {
         excerpt.unwrap_or_default(),
         hint.unwrap_or_default()
     ));
+}
+
+/// Says who was talked to and should not have been.
+pub(crate) fn offences(offences: &[String]) {
+    for offence in offences {
+        failure(&Failure::new(offence.as_str()));
+    }
 }
 
 /// Text that may hold what the user typed, on one line and without a terminal's commands.

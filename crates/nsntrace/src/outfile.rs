@@ -121,6 +121,11 @@ impl Outfile {
         Ok((first, self.files.take()))
     }
 
+    /// Whether it has room for what explains packets.
+    pub(crate) fn explains(&self) -> bool {
+        self.encoding.format == Format::PcapNg
+    }
+
     /// Lets go of the file, which is another process's from now on. Who closes it last may wait for the disk.
     pub(crate) fn hand_over(&self) {
         drop(self.first.take());

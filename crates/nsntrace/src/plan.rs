@@ -1,5 +1,9 @@
 //! What was typed, checked against this machine. Nothing has been touched when a plan is refused.
 
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
 use nsntrace_capture::Insn;
 use nsntrace_link::{IfName, Link, RouteSocket};
 
@@ -26,6 +30,8 @@ pub(crate) struct Plan {
     /// The link of `--device`.
     pub(crate) device: Option<Link>,
     pub(crate) outfile: Outfile,
+    /// What `--report` names. Worker's from the moment at which it takes it.
+    pub(crate) report: RefCell<Option<File>>,
 }
 
 impl Plan {
@@ -42,8 +48,25 @@ impl Plan {
         }
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
+        let report = RefCell::new(options.report.as_deref().map(open_report).transpose()?);
         let outfile = Outfile::open(&options.outfile, options.format, options.rotation)?;
-        Ok(Self { options, filter, user, name_service, transport, needs_user_namespace, device, outfile })
+        Ok(Self {
+            options,
+            filter,
+            user,
+            name_service,
+            transport,
+            needs_user_namespace,
+            device,
+            outfile,
+            report,
+        })
+    }
+
+    /// Whether anybody will read who was talked to.
+    pub(crate) fn wants_report(&self) -> bool {
+        let Options { quiet, report, expected, denied, .. } = &self.options;
+        !quiet || report.is_some() || !expected.is_empty() || !denied.is_empty()
     }
 
     /// Takes back the output file of a trace that did not come about.
@@ -69,6 +92,12 @@ fn check_buffer(bytes: u64) -> Result<(), Failure> {
 fn no_other_user(typed: &str) -> Failure {
     Failure::new(format!("cannot run the program as '{typed}' without privilege"))
         .hint("run nsntrace as root for --user, or leave it out: the program then runs as you")
+}
+
+/// Opens the file without a change to what is in it: that is for the trace to do that has something to say.
+fn open_report(path: &Path) -> Result<File, Failure> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| Failure::of(&format!("cannot write to '{}'", path.display()), &error))
 }
 
 fn find_device(name: &str) -> Result<Link, Failure> {

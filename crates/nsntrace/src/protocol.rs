@@ -15,6 +15,7 @@ use rustix::net::{
 
 use crate::failure::Failure;
 use crate::transport::Transport;
+use crate::worker::Told;
 
 /// From worker to front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) enum Report {
     Note(String),
     /// A line of what is printed at the end.
     Line(String),
+    /// Somebody was talked to and should not have been.
+    Offence(String),
     /// There will be no trace. Worker has taken back what it made, or is about to.
     Failed(Failure),
     /// The file is complete.
@@ -59,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) output_error: Option<String>,
     /// Processes that the program left in the namespace, by pid.
     pub(crate) survivors: Vec<i32>,
+    /// What was found out about packets; told in [`Report::Line`] and [`Report::Offence`].
+    pub(crate) told: Told,
 }
 
 /// One end of the pair.
@@ -196,6 +201,7 @@ impl Report {
             Self::Born(pid) => join(&["born", &pid.to_string()]),
             Self::Note(text) => join(&["note", text]),
             Self::Line(text) => join(&["line", text]),
+            Self::Offence(text) => join(&["offence", text]),
             Self::Failed(failure) => {
                 let hint = failure.hint.as_deref().unwrap_or("");
                 join(&["failed", &failure.status.to_string(), &failure.message, hint])
@@ -227,6 +233,7 @@ impl Report {
             ["born", pid] => Some(Self::Born(pid.parse().ok()?)),
             ["note", text] => Some(Self::Note(text.into())),
             ["line", text] => Some(Self::Line(text.into())),
+            ["offence", text] => Some(Self::Offence(text.into())),
             ["failed", status, message, hint] => Some(Self::Failed(Failure {
                 message: message.into(),
                 excerpt: None,
@@ -239,6 +246,7 @@ impl Report {
                 unwritten: unwritten.parse().ok()?,
                 output_error: some(error),
                 survivors: survivors.split(',').filter_map(|pid| pid.parse().ok()).collect(),
+                told: Told::default(),
             })),
             _ => None,
         }
@@ -292,6 +300,7 @@ mod tests {
         crosses(&Report::Born(4_194_304));
         crosses(&Report::Note("a note: with a colon".into()));
         crosses(&Report::Line("  curl 1  192.0.2.1:80".into()));
+        crosses(&Report::Offence("curl 1 talked to 192.0.2.1:80".into()));
         crosses(&Report::Failed(Failure::new("it failed").hint("do it").status(127)));
         crosses(&Report::Failed(Failure::new("it failed")));
         crosses(&Report::Finished(Outcome::default()));
@@ -301,6 +310,7 @@ mod tests {
             unwritten: u64::MAX,
             output_error: Some("No space left on device (os error 28)".into()),
             survivors: vec![1, 4_194_304],
+            told: Told::default(),
         }));
     }
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, Signal, WaitStatus, setrlimit};
 
+/// The program talked to somebody whom it should not have talked to, whatever its own status is.
+pub(crate) const UNEXPECTED: u8 = 124;
 /// nsntrace itself failed.
 pub(crate) const FAILED: u8 = 125;
 /// The program is there but cannot be executed.

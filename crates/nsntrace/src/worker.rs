@@ -8,6 +8,7 @@
 
 mod bystanders;
 mod detour;
+mod explain;
 mod heal;
 mod ipv6;
 mod network;
@@ -40,6 +41,7 @@ use recorder::Recorder;
 use service::Service;
 use wire::Side;
 
+pub(crate) use explain::Told;
 pub(crate) use heal::{RUN_DIR, clean_up_after};
 pub(crate) use ipv6::{Forwarding, Ipv6};
 

@@ -96,7 +96,7 @@ impl Report {
     pub fn json(&self, head: Vec<(&'static str, Json)>) -> Json {
         let conversations = self.conversations.iter().map(|one| self.conversation_json(one)).collect();
         let offences = self.offences.iter().map(offence_json).collect();
-        let mut members = vec![("schema", Json::Count(1))];
+        let mut members = vec![("schema", Json::text("nsntrace-report")), ("version", Json::Count(1))];
         members.extend(head);
         members.push(("sampled", self.is_sampled.into()));
         members.push(("unlisted_packets", self.overflow.packets.into()));

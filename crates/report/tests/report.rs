@@ -169,7 +169,7 @@ fn json_has_everything_and_is_json() {
     let script = "import json, sys
 r = json.load(sys.stdin)
 tls = r['conversations'][0]
-print(r['schema'], r['nsntrace'], len(r['conversations']), r['offences'][0]['denied_by'])
+print(r['schema'], r['version'], r['nsntrace'], len(r['conversations']), r['offences'][0]['denied_by'])
 print(tls['process'], tls['peer'], tls['protocol'], tls['first_seconds'], tls['tls']['server_name'], tls['tls']['keys'])
 print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
     let mut python = Command::new("python3")
@@ -180,7 +180,7 @@ print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
         .unwrap();
     python.stdin.take().unwrap().write_all(json.to_string().as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();
-    let expected = "1 0.1.0 5 *.such.name
+    let expected = "nsntrace-report 1 0.1.0 5 *.such.name
 {'pid': 4321, 'name': 'curl'} {'address': '93.184.216.34', 'port': 443, 'name': 'example.com'} TLS 0.003 example.com {'present': 1}
 {'refused': 2} {'name': 'no.such.name', 'types': ['AAAA']}
 ";

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nsntrace",
         &[
             "nsntrace-capture",
+            "nsntrace-dissect",
             "nsntrace-filter",
             "nsntrace-lease",
             "nsntrace-link",
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nsntrace-pcapwriter",
             "nsntrace-proxy",
             "nsntrace-relay",
+            "nsntrace-report",
             "nsntrace-sockdiag",
             "nsntrace-sys",
         ],

@@ -20,6 +20,8 @@ pub(crate) enum Group {
     Packets,
     /// Where it goes.
     Files,
+    /// What is found out about packets.
+    Meaning,
     /// What is run, and in what network.
     Program,
     /// The rest.
@@ -28,12 +30,13 @@ pub(crate) enum Group {
 
 impl Group {
     /// All, in the order of the help text.
-    pub(crate) const ALL: [Self; 4] = [Self::Packets, Self::Files, Self::Program, Self::Other];
+    pub(crate) const ALL: [Self; 5] = [Self::Packets, Self::Files, Self::Meaning, Self::Program, Self::Other];
 
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Packets => "Packets",
             Self::Files => "Files",
+            Self::Meaning => "Explanation and report",
             Self::Program => "Program and network",
             Self::Other => "Other",
         }
@@ -170,6 +173,36 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Files,
         effect: Effect::Switch(|options| options.direct = true),
         help: "write past the page cache (O_DIRECT) always, not only at high rates",
+    },
+    Flag {
+        short: None,
+        long: "report",
+        group: Group::Meaning,
+        effect: Effect::Value("FILE", |options, file| {
+            options.report = Some(file.into());
+            Ok(())
+        }),
+        help: "write who was talked to into FILE, as JSON",
+    },
+    Flag {
+        short: None,
+        long: "expect",
+        group: Group::Meaning,
+        effect: Effect::Value("PEER", |options, peer| {
+            options.expected.push(super::expectation(&text(peer)?)?);
+            Ok(())
+        }),
+        help: "exit with 124 if others are talked to: NAME, *.NAME, ADDRESS, NETWORK/BITS, each with :PORT",
+    },
+    Flag {
+        short: None,
+        long: "deny",
+        group: Group::Meaning,
+        effect: Effect::Value("PEER", |options, peer| {
+            options.denied.push(super::expectation(&text(peer)?)?);
+            Ok(())
+        }),
+        help: "exit with 124 if PEER is talked to, or asked for",
     },
     Flag {
         short: Some('d'),

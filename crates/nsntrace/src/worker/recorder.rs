@@ -12,12 +12,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use nsntrace_capture::{Capture, CaptureError, Counter, IdleRing, Statistics};
+use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::explain::{Ending, Explainer};
 use super::network::Network;
-use super::recording::Recording;
+use super::recording::{Recording, now_ns};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Outcome, Report};
@@ -47,13 +48,16 @@ impl Recorder {
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
         let channel =
             channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
+        let explainer = Explainer::start(plan, network.transport(), now_ns())?;
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan, network.transport())?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {
             let mut capture = capture;
-            let outcome = record(&mut capture, recording, stopped.as_fd(), &channel);
+            let thread =
+                Thread { capture: &mut capture, recording, explainer, stop: stopped.as_fd(), channel };
+            let outcome = thread.record();
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
             // Closed also when this thread panics: whoever waits must not wait for ever.
@@ -93,54 +97,72 @@ impl Recorder {
     }
 }
 
-/// The thread's life.
-fn record(
-    capture: &mut Capture,
-    mut recording: Recording,
-    stop: BorrowedFd<'_>,
-    channel: &Channel,
-) -> Outcome {
-    match run(capture, &mut recording, stop, channel) {
-        Ok(counted) => recording.end(counted),
-        Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
-    }
+/// What the thread has.
+struct Thread<'a> {
+    capture: &'a mut Capture,
+    recording: Recording,
+    explainer: Option<Explainer>,
+    stop: BorrowedFd<'a>,
+    channel: Channel,
 }
 
-/// Records until there is nothing more to come, and gives what the kernel has counted; or until a limit is reached.
-fn run(
-    capture: &mut Capture,
-    recording: &mut Recording,
-    stop: BorrowedFd<'_>,
-    channel: &Channel,
-) -> Result<Option<Statistics>, CaptureError> {
-    loop {
+impl Thread<'_> {
+    /// The thread's life.
+    fn record(mut self) -> Outcome {
+        let counted = self.run();
+        let Self { recording, explainer, .. } = self;
+        let mut outcome = match counted {
+            Ok(counted) => recording.end(counted),
+            Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
+        };
+        if let Some(explainer) = explainer {
+            outcome.told = explainer.end(&Ending { outcome: &outcome });
+            outcome.output_error = outcome.output_error.or(outcome.told.error.take());
+        }
+        outcome
+    }
+
+    /// Records until there is nothing more to come, and gives what the kernel has counted; or until a limit is reached.
+    fn run(&mut self) -> Result<Option<Statistics>, CaptureError> {
+        let Self { capture, recording, explainer, stop, channel } = self;
+        loop {
+            while let Some(block) = capture.next_block()? {
+                if !take(&block, recording, explainer) {
+                    return Ok(None);
+                }
+            }
+            if let Some(trouble) = recording.trouble() {
+                channel.report(&Report::Note(format!("packets are lost from now on: {trouble}")));
+            }
+            // A block that has packets, some perhaps from before the end, comes earlier than that.
+            let late = 3 * capture.retire_timeout();
+            let time_left = recording.time_left().map(|left| left + late);
+            let silence = recording.holds_back().then_some(late);
+            match wait(capture, *stop, time_left.into_iter().chain(silence).min()) {
+                Wake::Block => {}
+                Wake::Stop => break,
+                Wake::Time if recording.is_over_since(late) => return Ok(None),
+                Wake::Time => recording.flush(),
+            }
+        }
+        let counted = capture.counter().end()?;
         while let Some(block) = capture.next_block()? {
-            if !recording.record(&block) {
+            if !take(&block, recording, explainer) {
                 return Ok(None);
             }
         }
-        if let Some(trouble) = recording.trouble() {
-            channel.report(&Report::Note(format!("packets are lost from now on: {trouble}")));
-        }
-        // A block that has packets, some perhaps from before the end, comes earlier than that.
-        let late = 3 * capture.retire_timeout();
-        let time_left = recording.time_left().map(|left| left + late);
-        let silence = recording.holds_back().then_some(late);
-        match wait(capture, stop, time_left.into_iter().chain(silence).min()) {
-            Wake::Block => {}
-            Wake::Stop => break,
-            Wake::Time if recording.is_over_since(late) => return Ok(None),
-            Wake::Time => recording.flush(),
-        }
+        let is_whole = capture.open_block().is_none_or(|block| take(&block, recording, explainer));
+        Ok(is_whole.then_some(counted))
     }
-    let counted = capture.counter().end()?;
-    while let Some(block) = capture.next_block()? {
-        if !recording.record(&block) {
-            return Ok(None);
-        }
+}
+
+/// Looks at a block, if anybody wants to know, and records it. False when a limit is reached.
+fn take(block: &Block<'_>, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
+    let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, &[]) };
+    for answer in survey.look(block) {
+        recording.learn(answer);
     }
-    let is_whole = capture.open_block().is_none_or(|block| recording.record(&block));
-    Ok(is_whole.then_some(counted))
+    recording.record(block, survey.flows())
 }
 
 /// What the thread was woken by.

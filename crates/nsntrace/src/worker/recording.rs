@@ -10,14 +10,17 @@ mod head;
 
 use std::io;
 use std::mem;
+use std::slice;
 use std::time::{Duration, SystemTime};
 
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{Direction, Output, Packet, Statistics, Writer, WriterError};
+use nsntrace_report::FlowNumber;
 
 use self::bounds::{Bounds, Next};
 use self::head::Head;
+use super::explain::{Answer, Beside, Note, Told};
 use crate::failure::{Failure, chain};
 use crate::outfile::Files;
 use crate::plan::Plan;
@@ -27,6 +30,8 @@ use crate::transport::Transport;
 /// The recording of one trace.
 pub(crate) struct Recording {
     head: Head,
+    /// What is known of packets besides what is in them.
+    beside: Beside,
     files: Files,
     bounds: Bounds,
     /// The file that is being written; none once a new one could not be begun.
@@ -69,6 +74,7 @@ impl Recording {
         let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
         Ok(Self {
             head,
+            beside: Beside::default(),
             files,
             bounds,
             open: Some(open),
@@ -90,18 +96,24 @@ impl Recording {
             .is_some_and(|end_ns| Duration::from_nanos(now_ns().saturating_sub(end_ns)) >= long)
     }
 
-    /// Records a block. False when a limit is reached, after which nothing more is recorded.
-    pub(crate) fn record(&mut self, block: &Block<'_>) -> bool {
-        let mut frames = block.frames();
+    /// Takes what was found out, and writes what has to stand in front of packets.
+    pub(crate) fn learn(&mut self, answer: Answer) {
+        self.beside.learn(answer, self.open.as_mut().map(|open| &mut open.writer));
+    }
+
+    /// Records a block, whose frames are of these flows. False when a limit is reached, after which nothing more is recorded.
+    pub(crate) fn record(&mut self, block: &Block<'_>, flows: &[Option<FlowNumber>]) -> bool {
+        let notes = self.beside.notes(flows);
+        let mut frames = Noted { frames: block.frames(), notes: notes.iter() };
         let mut dropped = block.dropped_before;
         let mut next = frames.next();
-        while let Some(frame) = next {
+        while let Some((frame, note)) = next {
             match self.bounds.before(frame.timestamp_ns, self.position()) {
                 Next::End => return false,
                 Next::File => self.begin_next_file(frame.timestamp_ns),
                 Next::Packet => {}
             }
-            next = self.fill(&frame, mem::take(&mut dropped), &mut frames);
+            next = self.fill((&frame, note), mem::take(&mut dropped), &mut frames);
         }
         !self.bounds.is_count_reached()
     }
@@ -140,6 +152,7 @@ impl Recording {
             unwritten: self.closed.unwritten,
             output_error: self.error.filter(|_error| !is_reader_gone).map(|error| chain(&error)),
             survivors: Vec::new(),
+            told: Told::default(),
         }
     }
 
@@ -155,34 +168,38 @@ impl Recording {
     /// Writes `first` and those of `rest` that belong into the same file. Gives the one that does not.
     fn fill<'block>(
         &mut self,
-        first: &Frame<'block>,
+        (first, note): (&Frame<'block>, &'block Note),
         dropped_before: u64,
-        rest: &mut Frames<'block>,
-    ) -> Option<Frame<'block>> {
+        rest: &mut Noted<'block>,
+    ) -> Option<(Frame<'block>, &'block Note)> {
         let Some(open) = &mut self.open else { return self.lose(dropped_before, rest) };
         open.dropped += dropped_before;
         let mut batch = open.writer.batch();
         // What cannot be written is counted, and told at the end.
-        let _counted = batch.push(&packet(first, dropped_before));
+        let _counted = batch.push(&packet(first, note, dropped_before));
         self.bounds.count_packet();
-        for frame in rest {
+        for (frame, note) in rest {
             if self.bounds.before(frame.timestamp_ns, batch.position()) != Next::Packet {
-                return Some(frame);
+                return Some((frame, note));
             }
-            let _counted = batch.push(&packet(&frame, 0));
+            let _counted = batch.push(&packet(&frame, note, 0));
             self.bounds.count_packet();
         }
         None
     }
 
     /// What becomes of a packet, and of those of `rest` within the limits, when there is no file.
-    fn lose<'block>(&mut self, dropped_before: u64, rest: &mut Frames<'block>) -> Option<Frame<'block>> {
+    fn lose<'block>(
+        &mut self,
+        dropped_before: u64,
+        rest: &mut Noted<'block>,
+    ) -> Option<(Frame<'block>, &'block Note)> {
         self.closed.dropped += dropped_before;
         self.closed.unwritten += 1;
         self.bounds.count_packet();
-        for frame in rest {
+        for (frame, note) in rest {
             if self.bounds.before(frame.timestamp_ns, 0) != Next::Packet {
-                return Some(frame);
+                return Some((frame, note));
             }
             self.closed.unwritten += 1;
             self.bounds.count_packet();
@@ -203,7 +220,10 @@ impl Recording {
             file.map_err(|source| WriterError::Output { source }).and_then(|file| self.head.write_to(file))
         });
         match next {
-            Some(Ok(writer)) => self.open = Some(Open { writer, started_ns, dropped: 0 }),
+            Some(Ok(mut writer)) => {
+                self.beside.repeat(&mut writer);
+                self.open = Some(Open { writer, started_ns, dropped: 0 });
+            }
             Some(Err(error)) => self.error = Some(error),
             None => {}
         }
@@ -229,7 +249,22 @@ impl Recording {
     }
 }
 
-fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> {
+/// Frames, and what is written beside each: nothing where nothing was found out.
+struct Noted<'block> {
+    frames: Frames<'block>,
+    notes: slice::Iter<'block, Note>,
+}
+
+impl<'block> Iterator for Noted<'block> {
+    type Item = (Frame<'block>, &'block Note);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const NOTHING: &Note = &Note { process: None, comment: None };
+        Some((self.frames.next()?, self.notes.next().unwrap_or(NOTHING)))
+    }
+}
+
+fn packet<'block>(frame: &Frame<'block>, note: &'block Note, dropped_before: u64) -> Packet<'block> {
     Packet {
         interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
         timestamp_ns: frame.timestamp_ns,
@@ -241,8 +276,8 @@ fn packet<'block>(frame: &Frame<'block>, dropped_before: u64) -> Packet<'block> 
             nsntrace_capture::Direction::Outbound => Direction::Outbound,
         },
         dropped_before,
-        process: None,
-        comment: None,
+        process: note.process,
+        comment: note.comment.as_deref(),
     }
 }
 
@@ -252,7 +287,7 @@ fn is_broken_pipe(error: &WriterError) -> bool {
 }
 
 /// Nanoseconds since the epoch, by the clock that packets are stamped with.
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
 //! Worker's loop while the program runs, and the way to its end.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,10 @@ impl<'a> Service<'a> {
     fn close(self, survivors: Vec<i32>) {
         let Self { channel, network, mut inside, relay, outcome, .. } = self;
         let has_survivors = !survivors.is_empty();
-        if let Some(outcome) = outcome {
+        if let Some(mut outcome) = outcome {
+            let told = mem::take(&mut outcome.told);
+            told.lines.into_iter().for_each(|line| channel.report(&Report::Line(line)));
+            told.offences.into_iter().for_each(|offence| channel.report(&Report::Offence(offence)));
             channel.report(&Report::Finished(Outcome { survivors, ..outcome }));
         }
         drop(relay);

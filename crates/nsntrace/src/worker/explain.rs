@@ -1,0 +1,73 @@
+//! What explains packets: whose they are, whom they go to, what is asked and spoken. docs/explained.md has the whole of it.
+//!
+//! # Theory of operation
+//! Two threads. On the ring's, a [`Survey`] looks at the headers of each frame, counts, and copies what is worth reading into a [`Question`]. The
+//! explainer's thread answers: what is to be written in front of the block, and beside which flow's packets. The ring thread waits for that only where
+//! it is written, and never for long: what comes too late is written with later packets. An explainer that cannot follow gets less to read.
+
+mod beside;
+mod explainer;
+mod survey;
+
+use std::net::IpAddr;
+
+use nsntrace_report::{Flow, FlowNumber, Head, Report};
+
+pub(crate) use self::beside::{Beside, Note};
+pub(crate) use self::explainer::{Ending, Explainer};
+pub(crate) use self::survey::Survey;
+
+/// What was seen of a block, or of several.
+#[derive(Debug, Default)]
+pub(crate) struct Question {
+    /// Flows that are new.
+    flows: Vec<(FlowNumber, Flow)>,
+    /// What is worth reading.
+    heads: Vec<Head>,
+}
+
+impl Question {
+    fn is_empty(&self) -> bool {
+        self.flows.is_empty() && self.heads.is_empty()
+    }
+}
+
+/// What is to be written in front of a block, and beside packets from then on.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// Names of addresses.
+    names: Vec<(IpAddr, String)>,
+    /// What to say at the next packet of a flow.
+    comments: Vec<(FlowNumber, String)>,
+}
+
+/// What is told at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Lines for the user.
+    pub(crate) lines: Vec<String>,
+    /// Who was talked to and should not have been.
+    pub(crate) offences: Vec<String>,
+    /// Why the report could not be written.
+    pub(crate) error: Option<String>,
+}
+
+impl Told {
+    fn of(report: &Report) -> Self {
+        let offence = |offence: &nsntrace_report::Offence| {
+            let who = offence
+                .process
+                .as_ref()
+                .map_or_else(|| "the program".into(), |one| format!("{} {}", one.name, one.pid));
+            match &offence.denied_by {
+                Some(rule) => format!("{who} talked to {}, which --deny {rule} forbids", offence.peer),
+                None => format!("{who} talked to {}, which no --expect names", offence.peer),
+            }
+        };
+        Self {
+            lines: report.table().lines().map(str::to_owned).collect(),
+            offences: report.offences().iter().map(offence).collect(),
+            error: None,
+        }
+    }
+}

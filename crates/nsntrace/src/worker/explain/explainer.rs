@@ -1,0 +1,155 @@
+//! The thread that reads, looks up, and reports at the end.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use nsntrace_report::{Analysis, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
+
+use super::{Answer, Question, Survey, Told};
+use crate::failure::Failure;
+use crate::help::VERSION_NUMBER;
+use crate::plan::Plan;
+use crate::protocol::Outcome;
+use crate::transport::Transport;
+
+/// The running thread, as the ring's thread has it.
+pub(crate) struct Explainer {
+    pub(crate) survey: Survey,
+    thread: JoinHandle<Explanation>,
+    terms: Terms,
+    report: Option<File>,
+    head: Vec<(&'static str, Json)>,
+}
+
+/// How a trace ended.
+pub(crate) struct Ending<'a> {
+    pub(crate) outcome: &'a Outcome,
+}
+
+/// What the thread has found out.
+#[derive(Debug, Default)]
+struct Explanation {
+    analysis: Analysis,
+}
+
+impl Explainer {
+    /// Starts the thread, if there is anything to explain: a report that somebody reads, or a file that has room for it.
+    pub(crate) fn start(plan: &Plan, transport: Transport, started_ns: u64) -> Result<Option<Self>, Failure> {
+        let writes_down = plan.outfile.explains();
+        if !writes_down && !plan.wants_report() {
+            return Ok(None);
+        }
+        let (questions, asked) = sync_channel(QUESTIONS);
+        let (answers, answered) = channel();
+        let run = move || explain(&asked, &answers);
+        let thread = thread::Builder::new().name("nsntrace-explain".into()).spawn(run);
+        let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        let terms = Terms {
+            started_ns,
+            expected: plan.options.expected.clone(),
+            denied: plan.options.denied.clone(),
+            is_sampled: false,
+        };
+        let survey = Survey::new(questions, answered, writes_down);
+        let head = vec![
+            ("nsntrace", Json::text(VERSION_NUMBER)),
+            ("program", Json::text(plan.options.program.to_string_lossy())),
+            ("transport", Json::text(transport.name())),
+        ];
+        Ok(Some(Self { survey, thread, terms, report: plan.report.take(), head }))
+    }
+
+    /// Ends the thread and reports.
+    pub(crate) fn end(self, ending: &Ending<'_>) -> Told {
+        let Self { survey, thread, mut terms, report: file, mut head } = self;
+        let (census, is_sampled) = survey.finish();
+        let failed = "the thread that explains packets has failed";
+        let Ok(Explanation { analysis }) = thread.join() else {
+            return Told { error: Some(failed.into()), ..Told::default() };
+        };
+        terms.is_sampled = is_sampled;
+        let report = Report::new(&census, &analysis, &terms, |_flow| Some(Known::default()));
+        let mut told = Told::of(&report);
+        if let Some(file) = file {
+            let Outcome { written, dropped, unwritten, .. } = ending.outcome;
+            let counts = [("recorded", written), ("dropped", dropped), ("not_recorded", unwritten)];
+            let counts = counts.map(|(name, count)| (name, Json::Count(*count))).into();
+            head.push(("packets", Json::Object(counts)));
+            told.error = write(file, &report.json(head))
+                .err()
+                .map(|error| format!("cannot write the report: {error}"));
+        }
+        told
+    }
+}
+
+fn write(mut file: File, json: &Json) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(format!("{json}\n").as_bytes())
+}
+
+/// The thread's life.
+fn explain(questions: &Receiver<Question>, answers: &Sender<Answer>) -> Explanation {
+    let mut explanation = Explanation::default();
+    explanation.analysis.read_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
+    for question in questions {
+        // Nobody listens any more at the end.
+        let _unheard = answers.send(explanation.answer(&question));
+    }
+    explanation
+}
+
+impl Explanation {
+    fn answer(&mut self, question: &Question) -> Answer {
+        let mut answer = Answer::default();
+        let mut greeted = Vec::new();
+        for head in &question.heads {
+            let found = self.analysis.take(head);
+            answer.names.extend(found.names);
+            greeted.extend(
+                found.handshake.filter(|handshake| !handshake.is_answered).map(|handshake| handshake.flow),
+            );
+        }
+        for (number, flow) in &question.flows {
+            answer.comments.extend(self.comment(*number, flow).map(|comment| (*number, comment)));
+        }
+        // A hello that comes later than the flow's first packet has something to add.
+        let is_late = |flow: &FlowNumber| question.flows.iter().all(|(number, _)| number != flow);
+        for flow in greeted.into_iter().filter(is_late) {
+            answer.comments.extend(self.greeting(flow).map(|text| (flow, text)));
+        }
+        answer
+    }
+
+    /// One line for the first packet of a flow: who talks to whom. Nothing where that says no more than the packet.
+    fn comment(&self, number: FlowNumber, flow: &Flow) -> Option<String> {
+        if !matches!(flow.protocol, Protocol::Tcp | Protocol::Udp | Protocol::Icmp) {
+            return None;
+        }
+        let name = self.analysis.names().get(flow.remote.address)?;
+        let port = if flow.remote.port > 0 { format!(":{}", flow.remote.port) } else { String::new() };
+        let arrow = if flow.is_outgoing { "->" } else { "<-" };
+        let greeting = self.greeting(number).map_or_else(String::new, |text| format!(", {text}"));
+        Some(format!("{arrow} {name}{port}{greeting}"))
+    }
+
+    /// What a client hello says: `TLS for example.com, offers h2, http/1.1`.
+    fn greeting(&self, flow: FlowNumber) -> Option<String> {
+        let hello = self.analysis.client_hello(flow)?;
+        let name = hello.server_name.as_ref().map_or_else(String::new, |name| format!(" for {name}"));
+        let offers = if hello.protocols.is_empty() {
+            String::new()
+        } else {
+            format!(", offers {}", hello.protocols.join(", "))
+        };
+        Some(format!("TLS{name}{offers}"))
+    }
+}
+
+const HOSTS: &str = "/etc/hosts";
+/// How far the thread may be behind: a question is what was seen of a block.
+const QUESTIONS: usize = 64;

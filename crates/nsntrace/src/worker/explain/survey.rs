@@ -1,0 +1,130 @@
+//! The ring thread's look at frames.
+
+use std::mem;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use nsntrace_capture::{Block, Direction, Frame};
+use nsntrace_dissect::dissect;
+use nsntrace_link::IfIndex;
+use nsntrace_report::{Census, FlowNumber, Seen, Sight};
+
+use super::{Answer, Question};
+
+/// Looks at each frame before it is written.
+pub(crate) struct Survey {
+    census: Census,
+    /// Flows of the block at hand, a frame each.
+    flows: Vec<Option<FlowNumber>>,
+    question: Question,
+    questions: SyncSender<Question>,
+    answers: Receiver<Answer>,
+    /// Answers go into the file, so they are worth waiting for.
+    waits: bool,
+    /// How many answers are due.
+    due: usize,
+    is_sampled: bool,
+}
+
+impl Survey {
+    pub(super) fn new(questions: SyncSender<Question>, answers: Receiver<Answer>, waits: bool) -> Self {
+        Self {
+            census: Census::new(),
+            flows: Vec::new(),
+            question: Question::default(),
+            questions,
+            answers,
+            waits,
+            due: 0,
+            is_sampled: false,
+        }
+    }
+
+    /// Looks at a block, and gives what has been found out by now.
+    pub(crate) fn look(&mut self, block: &Block<'_>) -> Vec<Answer> {
+        self.flows.clear();
+        for frame in block.frames() {
+            let flow = self.look_at(&frame);
+            if self.waits {
+                self.flows.push(flow);
+            }
+        }
+        self.ask();
+        let patience = if self.waits { PATIENCE } else { Duration::ZERO };
+        self.collect(patience, || block.is_crowded())
+    }
+
+    /// The flows of the block that was looked at, a frame each; none where nobody writes them down.
+    pub(crate) fn flows(&self) -> &[Option<FlowNumber>] {
+        &self.flows
+    }
+
+    /// Ends the survey. The explainer ends with the questions.
+    pub(super) fn finish(self) -> (Census, bool) {
+        (self.census, self.is_sampled)
+    }
+
+    fn look_at(&mut self, frame: &Frame<'_>) -> Option<FlowNumber> {
+        let packet = dissect(frame.bytes)?;
+        let sight = Sight {
+            timestamp_ns: frame.timestamp_ns,
+            is_outbound: frame.direction == Direction::Outbound,
+            is_loopback: frame.ifindex == IfIndex::LOOPBACK.get(),
+            len: frame.original_len,
+        };
+        let seen = self.census.see(&packet, &sight);
+        if seen.is_new {
+            self.note_flow(&seen);
+        }
+        if let Some(head) = self.census.head(&packet, &seen) {
+            self.question.heads.push(head);
+        }
+        seen.flow
+    }
+
+    fn note_flow(&mut self, seen: &Seen) {
+        let flow = seen.flow.and_then(|number| Some((number, self.census.flow(number)?.clone())));
+        self.question.flows.extend(flow);
+    }
+
+    /// Asks what there is to ask. An explainer that is behind is not asked to read, and hears of new flows later.
+    fn ask(&mut self) {
+        if self.question.is_empty() {
+            return;
+        }
+        match self.questions.try_send(mem::take(&mut self.question)) {
+            Ok(()) => self.due += 1,
+            Err(TrySendError::Full(question)) => {
+                self.is_sampled |= !question.heads.is_empty();
+                self.question = Question { heads: Vec::new(), ..question };
+            }
+            // It has failed; packets are worth more than their explanation.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Takes the answers that are due, for at most so long, and not while others wait for us.
+    fn collect(&mut self, patience: Duration, is_crowded: impl Fn() -> bool) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let deadline = Instant::now() + patience;
+        while self.due > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if is_crowded() { Duration::ZERO } else { left.min(LOOK_UP) };
+            match self.answers.recv_timeout(wait) {
+                Ok(answer) => {
+                    self.due -= 1;
+                    answers.push(answer);
+                }
+                Err(RecvTimeoutError::Timeout) if wait.is_zero() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.due = 0,
+            }
+        }
+        answers
+    }
+}
+
+/// How long a block is held for its explanation.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How soon it is seen that the ring fills.
+const LOOK_UP: Duration = Duration::from_millis(1);
