@@ -155,9 +155,7 @@ impl Topic {
             is_outgoing: flow.is_outgoing,
             protocol: label(flow, facts),
             question: question(facts),
-            server_name: hello
-                .and_then(|hello| hello.server_name.clone())
-                .or_else(|| facts.http_host.clone()),
+            server_name: hello.and_then(|hello| hello.server_name.clone()).or_else(|| http_name(facts)),
         }
     }
 }
@@ -206,6 +204,13 @@ fn label(flow: &Flow, facts: &Facts) -> String {
     spoken.to_owned()
 }
 
+/// The name that a request is for, if it is one.
+fn http_name(facts: &Facts) -> Option<String> {
+    let host = without_port(facts.http_host.as_deref()?);
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    (!is_address).then(|| host.to_owned())
+}
+
 /// The name that was asked for, and how many others by the same socket.
 fn question(facts: &Facts) -> Option<String> {
     let first = &facts.lookups.first()?.name;
@@ -219,7 +224,7 @@ fn question(facts: &Facts) -> Option<String> {
 
 impl Conversation {
     fn begin(topic: &Topic, flow: &Flow, analysis: &Analysis) -> Self {
-        let name = topic.server_name.as_deref().map(without_port);
+        let name = topic.server_name.as_deref();
         let name =
             analysis.names().get(flow.remote.address).or(name).filter(|_| !topic.peer.address.is_loopback());
         Self {
@@ -273,8 +278,7 @@ impl Conversation {
 
     /// Every name that the peer goes by, in this conversation.
     pub(crate) fn names(&self) -> Vec<&str> {
-        let server_name = self.server_name.as_deref().map(without_port);
-        [self.name.as_deref(), server_name].into_iter().flatten().collect()
+        [self.name.as_deref(), self.server_name.as_deref()].into_iter().flatten().collect()
     }
 }
 
