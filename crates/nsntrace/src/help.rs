@@ -40,8 +40,9 @@ Usage: nsntrace [options] program [arguments]
 ";
 
 const TAIL: &str = "
-The exit status is the program's; 128+N when signal N killed it; 125 when nsntrace itself failed, 126 when the program
-cannot be executed, 127 when it is not found. All words but those that were asked for go to standard error.
+The exit status is the program's; 128+N when signal N killed it; 124 when --expect or --deny object; 125 when nsntrace
+itself failed, 126 when the program cannot be executed, 127 when it is not found. All words but those that were asked
+for go to standard error.
 
 Example: nsntrace -o page.pcapng curl -s http://example.com/
 ";

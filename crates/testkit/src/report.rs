@@ -20,7 +20,9 @@ pub struct Report {
     pub is_proxied: bool,
     /// `Finished capturing N packets.`
     pub packets: u64,
-    /// What followed that line.
+    /// Who was talked to: the indented lines behind that one, the heading left out.
+    pub conversations: Vec<String>,
+    /// What followed.
     pub notes: Vec<String>,
     /// What the program itself wrote to standard error between our lines.
     pub program_stderr: String,
@@ -70,6 +72,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn into_report(self) -> Report {
+        let (table, notes): (Vec<_>, Vec<_>) = self.notes.lines().partition(|line| line.starts_with("  "));
         Report {
             program: self.program.to_owned(),
             interface: self.interface.to_owned(),
@@ -77,7 +80,8 @@ impl Parts<'_> {
             address6: self.address6.map(str::to_owned),
             is_proxied: self.is_proxied,
             packets: self.packets,
-            notes: self.notes.lines().map(str::to_owned).collect(),
+            conversations: table.iter().skip(1).map(|line| line.trim().to_owned()).collect(),
+            notes: notes.into_iter().map(str::to_owned).collect(),
             program_stderr: self.program_stderr.to_owned(),
             file: CaptureFile::new(Path::new("")),
             finished: Finished::nothing(),
