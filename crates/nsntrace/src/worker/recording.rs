@@ -7,7 +7,9 @@
 
 mod bounds;
 mod head;
+mod place;
 
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::slice;
@@ -20,6 +22,7 @@ use nsntrace_report::FlowNumber;
 
 use self::bounds::{Bounds, Next};
 use self::head::Head;
+use self::place::Place;
 use super::explain::{Answer, Beside, Note, Told};
 use crate::failure::{Failure, chain};
 use crate::outfile::Files;
@@ -46,6 +49,7 @@ pub(crate) struct Recording {
 /// A file that is being written.
 struct Open {
     writer: Writer<Box<dyn Output + Send>>,
+    place: Option<Place>,
     started_ns: u64,
     /// Packets that were lost in its time.
     dropped: u64,
@@ -70,7 +74,7 @@ impl Recording {
             plan.outfile.take().map_err(|error| Failure::of("cannot write the capture", &error))?;
         let started_ns = now_ns();
         let head = Head::of(plan, transport);
-        let open = Open { writer: head.write_to(first)?, started_ns, dropped: 0 };
+        let open = Open::begin(&head, first, started_ns)?;
         let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
         Ok(Self {
             head,
@@ -217,12 +221,13 @@ impl Recording {
             return;
         }
         let next = self.files.next(started_ns).map(|file| {
-            file.map_err(|source| WriterError::Output { source }).and_then(|file| self.head.write_to(file))
+            file.map_err(|source| WriterError::Output { source })
+                .and_then(|file| Open::begin(&self.head, file, started_ns))
         });
         match next {
-            Some(Ok(mut writer)) => {
-                self.beside.repeat(&mut writer);
-                self.open = Some(Open { writer, started_ns, dropped: 0 });
+            Some(Ok(mut open)) => {
+                self.beside.repeat(&mut open.writer);
+                self.open = Some(open);
             }
             Some(Err(error)) => self.error = Some(error),
             None => {}
@@ -231,7 +236,9 @@ impl Recording {
 
     /// Finishes the open file. Without a count of the kernel's, it received what became of its packets.
     fn close(&mut self, counted: Option<Counted>) {
-        let Some(open) = self.open.take() else { return };
+        let Some(mut open) = self.open.take() else { return };
+        // Held no longer than it takes to look: whoever closes a file last may wait for the disk.
+        let is_gone = open.place.take().is_some_and(|place| place.is_gone());
         let so_far = open.writer.so_far();
         let seen = so_far.written + so_far.lost + open.dropped;
         let received = counted.map_or(seen, |counted| counted.received.saturating_sub(self.closed.received));
@@ -243,9 +250,18 @@ impl Recording {
         });
         self.closed.received += received;
         self.closed.dropped += open.dropped;
-        self.closed.written += summary.written;
-        self.closed.unwritten += summary.lost;
-        self.error = summary.error.or(self.error.take());
+        let lost = if is_gone { summary.written } else { 0 };
+        self.closed.written += summary.written - lost;
+        self.closed.unwritten += summary.lost + lost;
+        let gone = is_gone.then(|| WriterError::Output { source: io::Error::other("the file was removed") });
+        self.error = summary.error.or(gone).or(self.error.take());
+    }
+}
+
+impl Open {
+    fn begin(head: &Head, file: File, started_ns: u64) -> Result<Self, WriterError> {
+        let place = Place::of(&file);
+        Ok(Self { writer: head.write_to(file)?, place, started_ns, dropped: 0 })
     }
 }
 
