@@ -5,5 +5,8 @@
 mod caller;
 mod chance;
 mod kills;
+mod outputs;
+mod pauses;
 mod privileges;
+mod programs;
 mod refusals;

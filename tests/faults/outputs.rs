@@ -1,0 +1,136 @@
+//! Outputs that vanish, and readers that do not read.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nsntrace_testkit::{CaptureFile, Lab, Process, Report, Residue, program_of, until};
+
+use crate::caller::Caller;
+
+/// Sends a datagram, waits for a file called `go`, sends another.
+const PAUSE: &str = "printf x >/dev/udp/198.51.100.2/9; touch there
+until test -e go; do sleep 0.01; done; printf x >/dev/udp/198.51.100.2/9; exit 3";
+
+/// A trace whose program has sent its first datagram.
+fn paused(lab: &Lab, caller: Caller, options: &[&str]) -> Process {
+    let process = caller.start(lab, &[options, &["bash", "-c", PAUSE]].concat());
+    let there = lab.dir.join("there");
+    until("it has sent", Duration::from_secs(10), || fs::remove_file(&there).ok());
+    process
+}
+
+fn go(lab: &Lab) {
+    fs::write(lab.dir.join("go"), "").expect("our directory");
+}
+
+#[test]
+fn a_file_that_is_removed_is_missed() {
+    for caller in [Caller::Root, Caller::User] {
+        let lab = Caller::lab();
+        let before = Residue::of(&lab.host);
+        let process = paused(&lab, caller, &["-o", "trace.pcap"]);
+        fs::remove_file(lab.dir.join("trace.pcap")).expect("it was made");
+        go(&lab);
+        // The status is the program's: it has one that says something.
+        let finished = process.wait().ended_with(3);
+        assert!(finished.stderr.contains("was removed"), "{}", finished.stderr);
+        before.assert_same(&lab.host);
+    }
+}
+
+#[test]
+fn a_file_whose_directory_is_removed_is_missed() {
+    let lab = Caller::lab();
+    let before = Residue::of(&lab.host);
+    let folder = lab.dir.join("folder");
+    fs::create_dir(&folder).expect("our directory");
+    let process = paused(&lab, Caller::Root, &["-o", "folder/trace.pcapng"]);
+    fs::remove_dir_all(&folder).expect("it was made");
+    go(&lab);
+    let finished = process.wait().ended_with(3);
+    assert!(finished.stderr.contains("was removed"), "{}", finished.stderr);
+    before.assert_same(&lab.host);
+}
+
+/// As a shell's redirection waits for one.
+#[test]
+fn a_named_pipe_without_a_reader_is_waited_for_and_can_be_left() {
+    for (signal, status) in [(2, 130), (15, 143)] {
+        let lab = Caller::lab();
+        let before = Residue::of(&lab.host);
+        lab.host.sh(&format!("mkfifo -m 666 {}", lab.dir.join("pipe").display()));
+        let process = Caller::User.start(&lab, &["-o", "pipe", "touch", "started"]);
+        until("it waits", Duration::from_secs(10), || {
+            let wchan = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).ok()?;
+            // openat(2) of x86_64.
+            wchan.starts_with("257 ").then_some(())
+        });
+        process.signal(signal);
+        process.wait().ended_with(status);
+        assert!(!lab.dir.join("started").exists());
+        before.assert_same(&lab.host);
+    }
+}
+
+/// A trace into a named pipe, whose reader has stopped to read. The program fetches far more than a pipe holds.
+fn into_a_stopped_reader(lab: &Lab, caller: Caller) -> (Process, Process) {
+    lab.host.sh(&format!("mkfifo -m 666 {}", lab.dir.join("pipe").display()));
+    let mut reader = Command::new("sh");
+    reader.args(["-c", "exec cat pipe >read.pcap"]).current_dir(lab.dir.path());
+    let reader = lab.host.spawn(reader);
+    let script = "until test -e go; do sleep 0.01; done
+        curl -s -o /dev/null http://198.51.100.2/bytes/5000000; touch fetched";
+    let process = caller.start(lab, &["-o", "pipe", "bash", "-c", script]);
+    until("there is a reader", Duration::from_secs(10), || {
+        (fs::metadata(lab.dir.join("read.pcap")).ok()?.len() > 0).then_some(())
+    });
+    reader.signal(SIGSTOP);
+    go(lab);
+    let is_over = || program_of(process.pid()).is_none_or(|program| program.has_ended());
+    until("the program is done all the same", Duration::from_secs(20), || is_over().then_some(()));
+    assert!(lab.dir.join("fetched").exists());
+    (process, reader)
+}
+
+#[test]
+fn a_reader_that_stops_and_goes_on_gets_everything() {
+    for caller in [Caller::Root, Caller::User] {
+        let lab = Caller::lab();
+        let before = Residue::of(&lab.host);
+        let (process, reader) = into_a_stopped_reader(&lab, caller);
+        reader.signal(SIGCONT);
+        let finished = process.wait().succeeded();
+        reader.wait().succeeded();
+        let report = Report::new(finished, &lab.dir.join("read.pcap"));
+        let bytes: u64 =
+            report.file.field("tcp.srcport == 80", "tcp.len").iter().map(|len| number(len)).sum();
+        assert!(bytes >= 5_000_000 || !report.notes.is_empty(), "{bytes} and no word of a loss");
+        before.assert_same(&lab.host);
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("tshark prints a number")
+}
+
+#[test]
+fn a_reader_that_never_goes_on_can_be_left() {
+    let lab = Caller::lab();
+    let before = Residue::of(&lab.host);
+    let (mut process, reader) = into_a_stopped_reader(&lab, Caller::Root);
+    process.signal(SIGINT);
+    process.await_stderr("interrupt once more");
+    process.signal(SIGINT);
+    let finished = process.wait().ended_with(125);
+    assert!(finished.stderr.contains("the capture is not complete"), "{}", finished.stderr);
+    // What is in the pipe can still be read, to a whole record.
+    reader.signal(SIGCONT);
+    reader.wait().succeeded();
+    assert!(CaptureFile::new(&lab.dir.join("read.pcap")).tcpdump(&[], "tcp").len() > 10);
+    before.assert_same(&lab.host);
+}
+
+const SIGINT: i32 = 2;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
