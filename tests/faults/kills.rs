@@ -94,14 +94,16 @@ fn is_for_the_next_run(line: &str) -> bool {
         || line.contains("nst0")
 }
 
-/// The file is there or not, but what is there can be read to its end.
+/// The file is there or not, but what is there can be read to its end: to the last packet, behind which a worker that was killed in the
+/// middle of a write leaves the beginning of another.
 fn check_file(lab: &Lab, told: &str) {
     let path = lab.dir.join("killed.pcap");
     if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
         let mut command = Command::new("tcpdump");
         command.args(["-nn", "-r"]).arg(&path).stdin(Stdio::null());
         let finished = Process::spawn(command).wait();
-        assert!(finished.status.success(), "{told}: {}", finished.stderr);
+        let is_readable = finished.status.success() || finished.stderr.contains("truncated dump file");
+        assert!(is_readable, "{told}: {}", finished.stderr);
     }
     let _not_made = fs::remove_file(path);
 }
