@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use nsntrace_testkit::{Finished, Lab, Plan, Process, nsntrace};
+use nsntrace_testkit::{Finished, Lab, Plan, Process, nsntrace, until, within};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,3 +63,18 @@ impl Caller {
         }
     }
 }
+
+/// Interrupts a trace whose program has ended or is about to, and does so once more when that is offered.
+#[track_caller]
+pub(crate) fn leave(process: Process) -> Finished {
+    let is_offered = || process.stderr().contains("interrupt once more").then_some(());
+    // Up to the moment in which front sees the program's end, a signal is the program's.
+    until("it offers to give up", Duration::from_secs(10), || {
+        process.signal(SIGINT);
+        within(Duration::from_millis(500), is_offered)
+    });
+    process.signal(SIGINT);
+    process.wait()
+}
+
+const SIGINT: i32 = 2;

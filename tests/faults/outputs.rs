@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use nsntrace_testkit::{CaptureFile, Lab, Process, Report, Residue, program_of, until};
+use nsntrace_testkit::{CaptureFile, Lab, Process, Report, Residue, until};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, leave};
 
 /// Sends a datagram, waits for a file called `go`, sends another.
 const PAUSE: &str = "printf x >/dev/udp/198.51.100.2/9; touch there
@@ -87,9 +87,8 @@ fn into_a_stopped_reader(lab: &Lab, caller: Caller) -> (Process, Process) {
     });
     reader.signal(SIGSTOP);
     go(lab);
-    let is_over = || program_of(process.pid()).is_none_or(|program| program.has_ended());
-    until("the program is done all the same", Duration::from_secs(20), || is_over().then_some(()));
-    assert!(lab.dir.join("fetched").exists());
+    let fetched = lab.dir.join("fetched");
+    until("the program is done all the same", Duration::from_secs(20), || fetched.exists().then_some(()));
     (process, reader)
 }
 
@@ -118,11 +117,8 @@ fn number(text: &str) -> u64 {
 fn a_reader_that_never_goes_on_can_be_left() {
     let lab = Caller::lab();
     let before = Residue::of(&lab.host);
-    let (mut process, reader) = into_a_stopped_reader(&lab, Caller::Root);
-    process.signal(SIGINT);
-    process.await_stderr("interrupt once more");
-    process.signal(SIGINT);
-    let finished = process.wait().ended_with(125);
+    let (process, reader) = into_a_stopped_reader(&lab, Caller::Root);
+    let finished = leave(process).ended_with(125);
     assert!(finished.stderr.contains("the capture is not complete"), "{}", finished.stderr);
     // What is in the pipe can still be read, to a whole record.
     reader.signal(SIGCONT);
@@ -131,6 +127,5 @@ fn a_reader_that_never_goes_on_can_be_left() {
     before.assert_same(&lab.host);
 }
 
-const SIGINT: i32 = 2;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;

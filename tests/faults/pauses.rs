@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nsntrace_testkit::{Lab, Member, Process, Report, Residue, program_of, until, worker_of};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, leave};
 
 /// Sends a datagram each 10 ms, fifty in all.
 const PROGRAM: &str = "import os, socket, time
@@ -91,7 +91,7 @@ fn front_by_proxy() {
 fn worker_for_ever() {
     let lab = Caller::lab();
     let before = Residue::of(&lab.host);
-    let mut process = Caller::Root.start(&lab, &["-o", "trace.pcap", "sleep", "60"]);
+    let process = Caller::Root.start(&lab, &["-o", "trace.pcap", "sleep", "60"]);
     let program = until("the program runs", Duration::from_secs(20), || program_of(process.pid())).pid;
     let stopped = worker(process.pid());
     stopped.signal(SIGSTOP);
@@ -99,10 +99,7 @@ fn worker_for_ever() {
     until("the program has ended", Duration::from_secs(5), || {
         Member::read(program).is_none_or(|now| now.state == 'Z').then_some(())
     });
-    process.signal(SIGINT);
-    process.await_stderr("interrupt once more");
-    process.signal(SIGINT);
-    process.wait().ended_with(125);
+    leave(process).ended_with(125);
     stopped.signal(SIGKILL);
     // To its last thread: until then it has its locks.
     until("it is gone", Duration::from_secs(5), || Member::read(stopped.pid).is_none().then_some(()));
@@ -111,7 +108,6 @@ fn worker_for_ever() {
     assert!(fs::metadata(lab.dir.join("trace.pcap")).is_ok_and(|file| file.len() >= 24));
 }
 
-const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
