@@ -16,7 +16,7 @@ use crate::events::{Event, Events, Watch, pass_on, stop_with};
 use crate::failure::Failure;
 use crate::messages::{self, Messages};
 use crate::plan::Plan;
-use crate::program::Program;
+use crate::program::{Program, Waiting};
 use crate::protocol::{Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::transport::Transport;
@@ -67,7 +67,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     let messages = Messages { quiet: plan.options.quiet };
     let mut front =
         Front { messages, events: watch.with(channel), netns, lines: Vec::new(), offences: Vec::new() };
-    let started = match front.wait_until_ready(plan) {
+    let started = match front.wait_until_ready(plan, &waiting) {
         Ok(None) => Started::Program(waiting.release()?),
         Ok(Some(signal)) => {
             waiting.abandon();
@@ -106,11 +106,12 @@ impl Front {
         Ok(ExitCode::from(status::FAILED))
     }
 
-    /// Waits for worker's word that the ring is running. Gives the signal that came first, if one did.
-    fn wait_until_ready(&mut self, plan: &Plan) -> Result<Option<i32>, Failure> {
+    /// Waits for worker's word that the ring is running, and for the program's process. Gives the signal that came first, if one did.
+    fn wait_until_ready(&mut self, plan: &Plan, waiting: &Waiting) -> Result<Option<i32>, Failure> {
         loop {
             match self.events.next(None)? {
                 Event::Report(Report::Ready { interface, transport, v4, v6 }) => {
+                    waiting.wait_until_prepared()?;
                     for server in plan.name_service.unreachable_servers() {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));

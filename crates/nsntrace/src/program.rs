@@ -103,10 +103,12 @@ impl Program<'_> {
             Fork::Parent(pid) => Ok(Waiting { pid, barrier, trouble }),
             Fork::Child => {
                 drop((barrier, trouble));
-                let failure = self.prepare(netns, front).and_then(|()| self.run(held)).err();
-                if let Some(failure) = failure {
-                    // A front that is gone needs no report.
-                    let _ = fs::File::from(report).write_all(encode(&failure).as_bytes());
+                let mut report = fs::File::from(report);
+                let mut tell = |words: &[u8]| report.write_all(words).map_err(cannot_start);
+                let prepared = self.prepare(netns, front).and_then(|()| tell(PREPARED));
+                if let Err(failure) = prepared.and_then(|()| self.run(held)) {
+                    // A front that is gone needs no report, and one that is not sees its end.
+                    let _ = tell(encode(&failure).as_bytes());
                 }
                 nsntrace_sys::exit_now(i32::from(status::FAILED))
             }
@@ -176,6 +178,19 @@ impl Waiting {
         let _ended = waitpid(Some(self.pid), WaitOptions::empty());
     }
 
+    /// Waits until all is done that can fail before the program's own execution, or says what has failed.
+    pub(crate) fn wait_until_prepared(&self) -> Result<(), Failure> {
+        // A pipe hands over whole what was written with one call, up to PIPE_BUF.
+        let mut words = [0; 4096];
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.trouble, &mut words))
+            .map_err(|errno| cannot_start(errno.into()))?;
+        if words[..count] == *PREPARED {
+            return Ok(());
+        }
+        let failure = decode(&String::from_utf8_lossy(&words[..count]));
+        Err(failure.unwrap_or_else(|| Failure::new("cannot start the program: its process is gone")))
+    }
+
     /// Lets the program start. Returns when it has, or says why it could not.
     pub(crate) fn release(self) -> Result<Pid, Failure> {
         let released = rustix::io::write(&self.barrier, &[1]);
@@ -188,10 +203,15 @@ impl Waiting {
             _ => match released {
                 // Of a process that is gone already, its end tells.
                 Ok(_) | Err(rustix::io::Errno::PIPE) => Ok(self.pid),
-                Err(errno) => Err(Failure::of("cannot start the program", &errno)),
+                Err(errno) => Err(cannot_start(errno.into())),
             },
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn cannot_start(error: io::Error) -> Failure {
+    Failure::of("cannot start the program", &error)
 }
 
 /// Status, message and hint, with NUL bytes between them.
@@ -207,6 +227,8 @@ fn decode(text: &str) -> Option<Failure> {
     Some(if hint.is_empty() { failure } else { failure.hint(hint) })
 }
 
+/// No failure begins so: its status is a number.
+const PREPARED: &[u8] = b"+";
 /// What execvp(3) searches without PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
