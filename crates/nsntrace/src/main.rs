@@ -10,7 +10,6 @@ mod filter;
 mod flags;
 mod front;
 mod help;
-mod json;
 mod messages;
 mod nameservice;
 mod outfile;

@@ -2,62 +2,67 @@
 //!
 //! Members may be added under the same version number; what there is keeps its name, its type and its meaning.
 
+use nsntrace_report::Json;
+
 use super::Diagnosis;
 use super::check::{Finding, State};
+use super::subject::Subject;
 use crate::help::VERSION_NUMBER;
-use crate::json::{self, Object};
 use crate::transport::Transport;
 
 /// The whole text.
 pub(super) fn write(diagnosis: &Diagnosis) -> String {
-    json::object(|o| {
-        o.string("schema", "nsntrace-doctor");
-        o.number("version", SCHEMA_VERSION);
-        o.string("nsntrace", VERSION_NUMBER);
-        o.object("subject", |o| {
-            o.number("uid", diagnosis.subject.uid.into());
-            o.number("gid", diagnosis.subject.gid.into());
-            o.string("kernel", &diagnosis.subject.release);
-            o.string("machine", &diagnosis.subject.machine);
-        });
-        o.array("checks", |a| {
-            diagnosis.findings.iter().for_each(|found| a.object(|o| write_finding(found, o)));
-        });
-        o.object("transports", |o| {
-            for transport in [Transport::Nat, Transport::Proxy] {
-                o.object(transport.name(), |o| write_transport(diagnosis, transport, o));
-            }
-        });
-        o.optional_string("auto", diagnosis.verdict.auto().map(Transport::name));
-    })
+    let transports = [Transport::Nat, Transport::Proxy];
+    let transports = transports.map(|transport| (transport.name(), of_transport(diagnosis, transport)));
+    let json = Json::Object(vec![
+        ("schema", "nsntrace-doctor".into()),
+        ("version", SCHEMA_VERSION.into()),
+        ("nsntrace", VERSION_NUMBER.into()),
+        ("subject", of_subject(&diagnosis.subject)),
+        ("checks", Json::Array(diagnosis.findings.iter().map(of_finding).collect())),
+        ("transports", Json::Object(transports.into())),
+        ("auto", Json::or_null(diagnosis.verdict.auto().map(Transport::name))),
+    ]);
+    format!("{json}\n")
 }
 
-fn write_finding(found: &Finding, o: &mut Object<'_>) {
-    o.string("name", found.check.name);
-    o.string("title", found.check.title);
+fn of_subject(subject: &Subject) -> Json {
+    Json::Object(vec![
+        ("uid", u64::from(subject.uid).into()),
+        ("gid", u64::from(subject.gid).into()),
+        ("kernel", subject.release.as_str().into()),
+        ("machine", subject.machine.as_str().into()),
+    ])
+}
+
+fn of_finding(found: &Finding) -> Json {
+    let mut members = vec![("name", found.check.name.into()), ("title", found.check.title.into())];
     match &found.state {
         State::There(detail) => {
-            o.string("result", "ok");
-            o.optional_string("detail", Some(detail.as_str()).filter(|detail| !detail.is_empty()));
+            let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
+            members.extend([("result", "ok".into()), ("detail", Json::or_null(detail))]);
         }
         State::Missing { error, lost, hint } => {
-            o.string("result", "missing");
-            o.string("error", error);
-            o.array("lost", |a| lost.transports().iter().for_each(|transport| a.string(transport.name())));
-            o.string("consequence", lost.words());
-            o.optional_string("hint", hint.as_deref());
+            let transports = lost.transports().iter().map(|transport| transport.name().into());
+            members.extend([
+                ("result", "missing".into()),
+                ("error", error.as_str().into()),
+                ("lost", Json::Array(transports.collect())),
+                ("consequence", lost.words().into()),
+                ("hint", Json::or_null(hint.as_deref())),
+            ]);
         }
         State::Untried(since) => {
-            o.string("result", "untried");
-            o.string("since", since);
+            members.extend([("result", "untried".into()), ("since", since.as_str().into())]);
         }
     }
+    Json::Object(members)
 }
 
-fn write_transport(diagnosis: &Diagnosis, transport: Transport, o: &mut Object<'_>) {
-    let forbidding = || diagnosis.findings.iter().filter(|found| found.forbids(transport));
-    o.boolean("works", forbidding().next().is_none());
-    o.array("missing", |a| forbidding().for_each(|found| a.string(found.check.name)));
+fn of_transport(diagnosis: &Diagnosis, transport: Transport) -> Json {
+    let forbidding = diagnosis.findings.iter().filter(|found| found.forbids(transport));
+    let missing: Vec<Json> = forbidding.map(|found| found.check.name.into()).collect();
+    Json::Object(vec![("works", missing.is_empty().into()), ("missing", Json::Array(missing))])
 }
 
 /// Of the schema: changed when a member changes or goes.
