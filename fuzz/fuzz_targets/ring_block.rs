@@ -57,8 +57,8 @@ fn packet<'a>(frame: &Frame<'a>) -> Packet<'a> {
         vlan: frame.vlan,
         direction: Direction::Inbound,
         dropped_before: u64::from(frame.ifindex),
- process: None,
- comment: None,
+        process: None,
+        comment: None,
     }
 }
 

@@ -53,6 +53,19 @@ fn a_file_whose_directory_is_removed_is_missed() {
     before.assert_same(&lab.host);
 }
 
+/// The file is ours by its descriptor. What the program puts in its place stays as it is.
+#[test]
+fn a_link_in_its_place_is_not_followed() {
+    let lab = Caller::lab();
+    fs::write(lab.dir.join("precious"), "roots own").expect("our directory");
+    let script = "rm trace.pcap && ln -s precious trace.pcap && printf x >/dev/udp/198.51.100.2/9; exit 3";
+    let finished =
+        Caller::Root.run(&lab, &["-u", "nobody", "-o", "trace.pcap", "bash", "-c", script]).ended_with(3);
+    assert!(finished.stderr.contains("was removed"), "{}", finished.stderr);
+    assert_eq!(fs::read_to_string(lab.dir.join("precious")).expect("it is there"), "roots own");
+    assert!(lab.dir.join("trace.pcap").is_symlink());
+}
+
 /// As a shell's redirection waits for one.
 #[test]
 fn a_named_pipe_without_a_reader_is_waited_for_and_can_be_left() {

@@ -75,8 +75,11 @@ struct Seeds {
     dictionary: String,
 }
 
-const TARGETS: [Target; 2] =
-    [Target { name: "filter_text", seeds: filter_seeds }, Target { name: "ring_block", seeds: block_seeds }];
+const TARGETS: [Target; 3] = [
+    Target { name: "filter_text", seeds: filter_seeds },
+    Target { name: "program_bytes", seeds: program_seeds },
+    Target { name: "ring_block", seeds: block_seeds },
+];
 
 /// What libFuzzer reads besides the target.
 struct Files {
@@ -119,6 +122,30 @@ fn block_seeds(root: &Path) -> Result<Seeds> {
         inputs: vec![block],
         dictionary: concat!(r#""\x51\x00\x00\x00""#, "\n", r#""\x00\x81""#, "\n").to_owned(),
     })
+}
+
+/// All frames in one input, and words of the protocols that are read.
+fn program_seeds(_root: &Path) -> Result<Seeds> {
+    let len = |frame: &[u8]| u16::try_from(frame.len()).map(u16::to_be_bytes);
+    let mut input = Vec::new();
+    for frame in FRAMES {
+        input.extend(len(frame)?);
+        input.extend(frame);
+    }
+    let key = format!("CLIENT_RANDOM {} {}\n", "ab".repeat(32), "cd".repeat(48));
+    let inputs =
+        vec![input, key.into_bytes(), b"nameserver 127.0.0.53\n".to_vec(), b"GET / HTTP/1.1\r\n".to_vec()];
+    let dictionary = concat!(
+        r#""Host: ""#,
+        "\n",
+        r#""\x16\x03\x01""#,
+        "\n",
+        r#""\xc0\x0c""#,
+        "\n",
+        r#""CLIENT_TRAFFIC_SECRET_0 ""#,
+        "\n"
+    );
+    Ok(Seeds { inputs, dictionary: dictionary.to_owned() })
 }
 
 /// The filters that the tests of the crate know, the invalid ones too.

@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::NetnsError;
 use crate::namespace::Netns;
@@ -25,7 +25,7 @@ use crate::namespace::Netns;
 /// # Errors
 /// [`NetnsError::Name`]: `EEXIST` when the name is taken, `EROFS`, or `EACCES` for whoever may not write to /run.
 pub fn show(netns: &Netns, name: &str) -> Result<(), NetnsError> {
-    let path = Path::new(DIRECTORY).join(name);
+    let path = path_of(name)?;
     let target = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
     link(&target, &path).map_err(|source| {
         remove_directory();
@@ -38,7 +38,7 @@ pub fn show(netns: &Netns, name: &str) -> Result<(), NetnsError> {
 /// # Errors
 /// [`NetnsError::Name`] when it is there and cannot be removed.
 pub fn hide(name: &str) -> Result<(), NetnsError> {
-    let path = Path::new(DIRECTORY).join(name);
+    let path = path_of(name)?;
     match fs::remove_file(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(NetnsError::Name { step: "remove", path, source })
@@ -48,6 +48,15 @@ pub fn hide(name: &str) -> Result<(), NetnsError> {
             Ok(())
         }
     }
+}
+
+/// A name leads nowhere else, whoever has written it down.
+fn path_of(name: &str) -> Result<PathBuf, NetnsError> {
+    let path = Path::new(DIRECTORY).join(name);
+    if matches!(name, "" | "." | "..") || name.contains('/') {
+        return Err(NetnsError::Name { step: "use", path, source: io::ErrorKind::InvalidInput.into() });
+    }
+    Ok(path)
 }
 
 /// Another run may remove the directory, empty for a moment, between our two steps.
@@ -68,3 +77,16 @@ fn remove_directory() {
 
 /// Where ip-netns(8) looks.
 const DIRECTORY: &str = "/run/netns";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_directory() {
+        for name in ["", ".", "..", "../x", "/etc/passwd", "a/b"] {
+            assert!(path_of(name).is_err(), "{name}");
+        }
+        assert_eq!(path_of("nsntrace-1").unwrap(), Path::new("/run/netns/nsntrace-1"));
+    }
+}

@@ -1,0 +1,68 @@
+//! Any bytes as what a traced program and its peers may say: packets, names, hellos, first lines, TLS keys, a resolv.conf. Whatever they are, the report is
+//! made, and none of it reaches a terminal as a command.
+//!
+//! # Format of an input
+//! Frames, each behind its length of two bytes, big-endian. All of it is also read as a message of DNS, as the head of an HTTP message and as text.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nsntrace_dissect::{dissect, dns, http, tls};
+use nsntrace_keylog::{Keys, Line};
+use nsntrace_report::{Analysis, Census, Report, Sight, Terms};
+
+fuzz_target!(|bytes: &[u8]| {
+    read_at_once(bytes);
+    read_keys(bytes);
+    let report = report_of(&frames(bytes));
+    let is_plain = |c: char| !c.is_control() || c == '\n';
+    assert!(report.table().chars().all(is_plain), "{:?}", report.table());
+});
+
+fn read_at_once(bytes: &[u8]) {
+    let _message = dns::message(bytes);
+    let _message = dns::message_of_stream(bytes);
+    let _head = http::head(bytes);
+    let _progress = tls::Stream::default().push(0, bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let on_loopback = nsntrace_relay::loopback_nameservers(&text);
+    assert!(on_loopback.len() <= nsntrace_relay::nameservers(&text).len());
+}
+
+/// A line that was taken is known from then on.
+fn read_keys(bytes: &[u8]) {
+    let mut keys = Keys::default();
+    for line in bytes.split(|&byte| byte == b'\n').filter_map(Line::parse) {
+        assert!(keys.insert(&line));
+        assert!(!keys.is_empty());
+        let _presence = keys.presence(&line.client_random);
+    }
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let Some((len, rest)) = bytes.split_first_chunk() {
+        let (frame, rest) = rest.split_at(rest.len().min(u16::from_be_bytes(*len).into()));
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+/// As the recorder and its neighbour make it, every other frame being the program's.
+fn report_of(frames: &[&[u8]]) -> Report {
+    let (mut census, mut analysis) = (Census::new(), Analysis::default());
+    for (frame, number) in frames.iter().zip(0_u32..) {
+        let Some(packet) = dissect(frame) else { continue };
+        let sight = Sight {
+            timestamp_ns: u64::from(number),
+            is_outbound: number % 2 == 0,
+            is_loopback: false,
+            len: u32::try_from(frame.len()).expect("a length of two bytes"),
+        };
+        let seen = census.see(&packet, &sight);
+        if let Some(head) = census.head(&packet, &seen) {
+            let _found = analysis.take(&head);
+        }
+    }
+    Report::new(&census, &analysis, &Terms::default(), |_flow| None)
+}
