@@ -6,6 +6,7 @@
 //! has and what it lost. The last file gets what is left of the kernel's count, so that all together are exactly the trace.
 
 mod bounds;
+mod clock;
 mod head;
 mod place;
 
@@ -21,6 +22,7 @@ use nsntrace_pcapwriter::{Direction, Output, Packet, Statistics, Writer, WriterE
 use nsntrace_report::FlowNumber;
 
 use self::bounds::{Bounds, Next};
+use self::clock::Clock;
 use self::head::Head;
 use self::place::Place;
 use super::explain::{Answer, Beside, Note, Told};
@@ -37,6 +39,7 @@ pub(crate) struct Recording {
     beside: Beside,
     files: Files,
     bounds: Bounds,
+    clock: Clock,
     /// The file that is being written; none once a new one could not be begun.
     open: Option<Open>,
     /// What became of the packets of all files before it.
@@ -81,6 +84,7 @@ impl Recording {
             beside: Beside::default(),
             files,
             bounds,
+            clock: Clock::start(),
             open: Some(open),
             closed: Counts::default(),
             error: None,
@@ -89,15 +93,24 @@ impl Recording {
     }
 
     /// How long the recording lasts at most from now on, if the user has set an end.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&mut self) -> Option<Duration> {
+        self.follow_clock();
         self.bounds.end_ns().map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(now_ns())))
     }
 
     /// Whether that end is `long` past.
-    pub(crate) fn is_over_since(&self, long: Duration) -> bool {
+    pub(crate) fn is_over_since(&mut self, long: Duration) -> bool {
+        self.follow_clock();
         self.bounds
             .end_ns()
             .is_some_and(|end_ns| Duration::from_nanos(now_ns().saturating_sub(end_ns)) >= long)
+    }
+
+    /// Has an end by time mean what it meant, though somebody sets the clock.
+    fn follow_clock(&mut self) {
+        if self.bounds.end_ns().is_some() {
+            self.bounds.follow_clock(now_ns(), self.clock.set_by_ns());
+        }
     }
 
     /// Takes what was found out, and writes what has to stand in front of packets.
@@ -107,6 +120,7 @@ impl Recording {
 
     /// Records a block, whose frames are of these flows. False when a limit is reached, after which nothing more is recorded.
     pub(crate) fn record(&mut self, block: &Block<'_>, flows: &[Option<FlowNumber>]) -> bool {
+        self.follow_clock();
         let notes = self.beside.notes(flows);
         let mut frames = Noted { frames: block.frames(), notes: notes.iter() };
         let mut dropped = block.dropped_before;

@@ -11,6 +11,8 @@ pub(super) struct Bounds {
     packets_left: u64,
     /// Nothing later than this is recorded, in nanoseconds since the epoch.
     end_ns: u64,
+    /// No packet is later than this, but those from before the clock was set back.
+    now_ns: u64,
     /// A file of so many bytes is full.
     file_len: u64,
     /// How long a file is written to, in nanoseconds.
@@ -37,6 +39,7 @@ impl Bounds {
         Self {
             packets_left: limits.count.unwrap_or(u64::MAX),
             end_ns: started_ns.saturating_add(ns(limits.duration)),
+            now_ns: started_ns,
             file_len: rotation.size.unwrap_or(u64::MAX),
             file_time_ns,
             file_end_ns: started_ns.saturating_add(file_time_ns),
@@ -46,12 +49,20 @@ impl Bounds {
     /// What comes before a packet of that time, when the file has `position` bytes.
     #[inline]
     pub(super) fn before(&self, timestamp_ns: u64, position: u64) -> Next {
-        if self.packets_left == 0 || timestamp_ns > self.end_ns {
+        if self.packets_left == 0 || (timestamp_ns > self.end_ns && timestamp_ns <= self.now_ns) {
             Next::End
         } else if position >= self.file_len || timestamp_ns >= self.file_end_ns {
             Next::File
         } else {
             Next::Packet
+        }
+    }
+
+    /// It is `now_ns`, by a clock that was set by so much since the last time: the recording lasts no longer and no shorter for that.
+    pub(super) fn follow_clock(&mut self, now_ns: u64, set_by_ns: i64) {
+        self.now_ns = now_ns;
+        if self.end_ns < u64::MAX {
+            self.end_ns = self.end_ns.saturating_add_signed(set_by_ns);
         }
     }
 
@@ -113,10 +124,26 @@ mod tests {
     #[test]
     fn a_time_ends_it() {
         let limits = Limits { count: None, duration: Some(Duration::from_secs(3)) };
-        let bounds = Bounds::new(limits, Rotation::default(), START);
+        let mut bounds = Bounds::new(limits, Rotation::default(), START);
+        bounds.follow_clock(START + 4 * SECOND, 0);
         assert_eq!(bounds.end_ns(), Some(START + 3 * SECOND));
         assert_eq!(bounds.before(START + 3 * SECOND, 0), Next::Packet);
         assert_eq!(bounds.before(START + 3 * SECOND + 1, 0), Next::End);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_moves_the_end_along() {
+        let limits = Limits { count: None, duration: Some(Duration::from_secs(3)) };
+        for hour_ns in [3600 * SECOND.cast_signed(), -3600 * SECOND.cast_signed()] {
+            let mut bounds = Bounds::new(limits, Rotation::default(), START);
+            let set = |time_ns: u64| time_ns.saturating_add_signed(hour_ns);
+            bounds.follow_clock(set(START + SECOND), hour_ns);
+            for before in [START + SECOND, set(START + SECOND), set(START + 3 * SECOND)] {
+                assert_eq!(bounds.before(before, 0), Next::Packet, "{before}");
+            }
+            bounds.follow_clock(set(START + 4 * SECOND), 0);
+            assert_eq!(bounds.before(set(START + 3 * SECOND + 1), 0), Next::End);
+        }
     }
 
     #[test]
