@@ -225,6 +225,21 @@ fn smoke_sigkill_of_front_ends_everything() {
 }
 
 #[test]
+fn ip_netns_knows_a_trace_while_it_runs() {
+    let lab = Lab::new(&Plan::default());
+    let (process, _worker, program) = running(&lab, &[]);
+    let front = Member::read(process.pid()).and_then(|front| front.inner_pid()).expect("it runs");
+    let name = format!("nsntrace-{front}");
+    assert_eq!(lab.host.sh("ip netns list").split_whitespace().next(), Some(name.as_str()));
+    let inside = lab.host.sh(&format!("ip netns exec {name} ip -o link"));
+    assert!(inside.contains("eth0"), "{inside}");
+    let pids = lab.host.sh(&format!("ip netns pids {name}"));
+    assert_eq!(pids.trim().parse().ok(), program.inner_pid());
+    process.signal(15);
+    process.wait().ended_with(143);
+}
+
+#[test]
 fn sigkill_of_worker_is_told_and_leaves_nothing() {
     let lab = Lab::new(&Plan::default());
     let before = Residue::of(&lab.host);

@@ -37,6 +37,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("tshark", "tshark"),
     ("unshare", "util-linux"),
     ("wget", "wget"),
+    ("/usr/include/*-linux-gnu/asm/unistd_64.h", "linux-libc-dev"),
     ("/usr/include/libmnl/libmnl.h", "libmnl-dev"),
     ("/usr/include/libnftnl/table.h", "libnftnl-dev"),
     ("/usr/lib/llvm-*/lib/libclang.so", "libclang-dev"),
