@@ -92,9 +92,10 @@ pub fn message(bytes: &[u8]) -> Option<Message> {
     Some(Message { id, is_response: flags & RESPONSE != 0, rcode: low & 0xf, questions, answers })
 }
 
-/// Reads a message at the beginning of a TCP stream, which has its length in front.
-pub fn message_of_stream(bytes: &[u8]) -> Option<Message> {
-    message(Reader(bytes).vector()?.0)
+/// Reads the messages of a TCP stream, each of which has its length in front, up to one that is not all there.
+pub fn messages_of_stream(bytes: &[u8]) -> impl Iterator<Item = Message> {
+    let mut reader = Reader(bytes);
+    std::iter::from_fn(move || reader.vector()).filter_map(|framed| message(framed.0))
 }
 
 fn answers<'a>(message: &'a [u8], reader: &mut Reader<'a>, count: u16) -> Vec<Answer> {
@@ -227,7 +228,7 @@ mod tests {
             Answer { name: "cdn.example.com".into(), data: Data::Address(IpAddr::from([192, 0, 2, 7])) };
         assert_eq!(message.answers, [alias, address]);
         let [high, low] = u16::try_from(ANSWER.len()).unwrap().to_be_bytes();
-        assert_eq!(message_of_stream(&[&[high, low], ANSWER].concat()), Some(message));
+        assert_eq!(messages_of_stream(&[&[high, low], ANSWER].concat()).next(), Some(message));
     }
 
     #[test]

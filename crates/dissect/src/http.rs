@@ -38,6 +38,21 @@ pub fn head(bytes: &[u8]) -> Option<Head<'_>> {
     is_request.then(|| Head::Request { method, target, host: host(rest) })
 }
 
+/// Whether more bytes may say more: it begins as HTTP does, and its headers have not ended.
+pub fn is_unfinished(bytes: &[u8]) -> bool {
+    let is_begun = match split_line(bytes) {
+        Some(_) => head(bytes).is_some(),
+        None => bytes.len() < MAX_LINE_LEN && may_begin(bytes),
+    };
+    is_begun && !bytes.windows(2).any(|end| end == b"\n\n") && !bytes.windows(4).any(|end| end == b"\r\n\r\n")
+}
+
+/// A method, or the version that a response begins with.
+fn may_begin(bytes: &[u8]) -> bool {
+    let mut word = bytes.iter().take_while(|byte| **byte != b' ');
+    word.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-/.".contains(byte))
+}
+
 fn host(mut headers: &[u8]) -> Option<&str> {
     while let Some((line, rest)) = split_line(headers) {
         let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
@@ -90,6 +105,21 @@ mod tests {
             b"get / HTTP/1.1\n",
         ] {
             assert_eq!(head(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn headers_end_with_an_empty_line() {
+        for (bytes, expected) in [
+            (&b"GE"[..], true),
+            (b"GET / HTTP/1.1\r\nHo", true),
+            (b"HTTP/1.1 20", true),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            (b"GET / HTTP/1.0\n\nbody", false),
+            (b"SSH-2.0-x\r\n", false),
+            (b"\x05\x01\x00", false),
+        ] {
+            assert_eq!(is_unfinished(bytes), expected, "{bytes:?}");
         }
     }
 }

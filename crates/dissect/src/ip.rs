@@ -77,7 +77,10 @@ pub(crate) fn v6_header(packet: &[u8]) -> Option<Header<'_>> {
         let Some(extension) = extension(protocol, packet.get(at..).unwrap_or_default()) else { break };
         protocol = extension.next;
         at += extension.len;
-        is_headless |= extension.is_later_fragment;
+        is_headless = extension.is_later_fragment;
+        if is_headless {
+            break; // What is behind is a piece of something, even if its kind is that of a header.
+        }
     }
     let (body, body_len) = behind(packet, at, total_len)?;
     let address = |at: usize| Some(IpAddr::V6(Ipv6Addr::from(*fixed[at..].first_chunk::<16>()?)));
@@ -161,6 +164,13 @@ mod tests {
             packet.extend(UDP);
             assert_eq!(matches!(v4(&packet).unwrap().transport, Transport::Udp { .. }), has_ports);
         }
+    }
+
+    #[test]
+    fn a_piece_of_a_header_is_not_read_as_one() {
+        let packet = [v6_fixed(44, 16), vec![60, 0, 0, 8, 0, 0, 0, 1, 17, 0, 1, 2, 3, 4, 5, 6]].concat();
+        let packet = v6(&packet).unwrap();
+        assert_eq!((packet.transport, packet.payload.len()), (Transport::Fragment { protocol: 60 }, 8));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Analysis {
     names: Names,
     flows: HashMap<FlowNumber, Facts>,
     streams: HashMap<FlowNumber, [Side; 2]>,
+    /// Of all streams together.
+    held_bytes: usize,
 }
 
 /// What one flow carries.
@@ -126,33 +128,63 @@ impl Analysis {
     }
 
     fn take_segment(&mut self, head: &Head) -> Found {
-        let side = &mut self.streams.entry(head.flow).or_default()[usize::from(!head.is_sent)];
-        if head.is_syn {
-            let mut stream = Stream::default();
-            stream.begin(head.seq);
-            *side = Side::Reading(stream);
-            return Found::default();
-        }
-        if let Side::Fresh = side {
-            *side = Side::Reading(Stream::default());
-        }
-        let Side::Reading(stream) = side else { return Found::default() };
-        let progress = stream.push(head.seq, &head.bytes);
-        let bytes = match progress {
-            Progress::Foreign => stream.bytes().to_vec(),
-            _ => Vec::new(),
-        };
-        if progress != Progress::Incomplete {
-            *side = Side::Done;
-        }
-        match progress {
-            Progress::Incomplete => Found::default(),
-            Progress::Foreign if head.server_port == DOMAIN => {
-                self.take_dns(head.flow, dns::message_of_stream(&bytes))
+        let Some(mut stream) = self.open_stream(head) else { return Found::default() };
+        // With TCP Fast Open SYN has bytes, and they come behind its own number.
+        let progress = stream.push(head.seq.wrapping_add(head.is_syn.into()), &head.bytes);
+        let (found, is_done) = match progress {
+            Progress::Incomplete => (Found::default(), false),
+            Progress::Hello(hello) => {
+                let is_done = !hello.is_retry();
+                (self.take_hello(head.flow, hello), is_done)
             }
-            Progress::Foreign => self.take_http(head.flow, &bytes),
-            Progress::Hello(hello) => self.take_hello(head.flow, hello),
+            Progress::Foreign if head.server_port == DOMAIN => {
+                (self.take_dns_stream(head.flow, stream.bytes()), false)
+            }
+            Progress::Foreign => {
+                (self.take_http(head.flow, stream.bytes()), !http::is_unfinished(stream.bytes()))
+            }
+        };
+        if !is_done && !stream.is_full() {
+            self.keep_stream(head, stream);
         }
+        found
+    }
+
+    /// The stream that a segment belongs to, if it is still to be understood. It is done unless it is [kept](Self::keep_stream).
+    fn open_stream(&mut self, head: &Head) -> Option<Stream> {
+        let side = &mut self.streams.entry(head.flow).or_default()[usize::from(!head.is_sent)];
+        match std::mem::replace(side, Side::Done) {
+            Side::Fresh => {
+                let mut stream = Stream::default();
+                if head.is_syn {
+                    stream.begin(head.seq);
+                }
+                Some(stream)
+            }
+            Side::Reading(stream) => {
+                self.held_bytes -= stream.held_bytes();
+                Some(stream)
+            }
+            Side::Done => None,
+        }
+    }
+
+    fn keep_stream(&mut self, head: &Head, stream: Stream) {
+        let held_bytes = self.held_bytes + stream.held_bytes();
+        if held_bytes > MAX_HELD_BYTES {
+            return;
+        }
+        self.held_bytes = held_bytes;
+        self.streams.entry(head.flow).or_default()[usize::from(!head.is_sent)] = Side::Reading(stream);
+    }
+
+    /// What was read before is read again, and is no news.
+    fn take_dns_stream(&mut self, flow: FlowNumber, bytes: &[u8]) -> Found {
+        let mut all = Found::default();
+        for message in dns::messages_of_stream(bytes) {
+            all.names.extend(self.take_dns(flow, Some(message)).names);
+        }
+        all
     }
 
     fn take_http(&mut self, flow: FlowNumber, bytes: &[u8]) -> Found {
@@ -179,13 +211,19 @@ impl Analysis {
 
     /// Forgets the bytes of a stream that has ended, or is past its beginning.
     pub fn forget_stream(&mut self, flow: FlowNumber) {
-        self.streams.remove(&flow);
+        for side in self.streams.remove(&flow).into_iter().flatten() {
+            if let Side::Reading(stream) = side {
+                self.held_bytes -= stream.held_bytes();
+            }
+        }
     }
 }
 
 const DOMAIN: u16 = 53;
 /// Of one flow. A resolver that asks for everything from one port would fill memory else.
 const MAX_LOOKUPS: usize = 4096;
+/// Of beginnings that may become something: four thousand hellos that do not end. What comes then is not read.
+const MAX_HELD_BYTES: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +263,37 @@ mod tests {
         let framed = [&[0, u8::try_from(QUESTION.len()).unwrap()], QUESTION].concat();
         analysis.take(&head(true, Protocol::Tcp, 53, 7, &framed));
         assert_eq!(analysis.facts(FlowNumber(0)).unwrap().lookups.len(), 1);
+        // Another question in the same connection, its length in a segment of its own.
+        let other = [&b"\x12\x35"[..], &QUESTION[2..]].concat();
+        let seq = 7 + u32::try_from(framed.len()).unwrap();
+        analysis.take(&head(true, Protocol::Tcp, 53, seq, &framed[..2]));
+        analysis.take(&head(true, Protocol::Tcp, 53, seq + 2, &other));
+        let ids: Vec<_> = analysis.facts(FlowNumber(0)).unwrap().lookups.iter().map(|one| one.id).collect();
+        assert_eq!(ids, [0x1234, 0x1235]);
+    }
+
+    #[test]
+    fn a_request_may_come_in_pieces() {
+        let mut analysis = Analysis::default();
+        let bytes = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
+        for (seq, part) in (0..).zip(bytes.chunks(1)) {
+            analysis.take(&head(true, Protocol::Tcp, 8080, seq, part));
+        }
+        assert_eq!(analysis.facts(FlowNumber(0)).unwrap().http_host.as_deref(), Some("example.com"));
+        assert_eq!(analysis.held_bytes, 0);
+    }
+
+    #[test]
+    fn hellos_that_do_not_end_take_memory_that_does() {
+        let mut analysis = Analysis::default();
+        let endless = [&b"\x16\x03\x01\x3f\xff\x01\0\x3f\xf0"[..], &[7; 16_000]].concat();
+        for flow in 0..5000 {
+            let flow = FlowNumber(flow);
+            analysis.take(&Head { flow, ..head(true, Protocol::Tcp, 443, 7, &endless) });
+        }
+        assert!((MAX_HELD_BYTES - 17_000..=MAX_HELD_BYTES).contains(&analysis.held_bytes));
+        (0..5000).for_each(|flow| analysis.forget_stream(FlowNumber(flow)));
+        assert_eq!(analysis.held_bytes, 0);
     }
 
     #[test]

@@ -274,12 +274,14 @@ impl Census {
 
     /// A message about a packet belongs to the packet's flow.
     fn see_error(&mut self, error: IcmpError, quoted: &nsntrace_dissect::Quoted<'_>, sight: &Sight) -> Seen {
-        let Some(number) = Ends::quoted(quoted).and_then(|ends| self.find(&ends)) else {
-            return Seen::NOTHING;
-        };
+        let found = Ends::quoted(quoted).and_then(|ends| Some((ends, self.find(&ends)?)));
+        let Some((ends, number)) = found else { return Seen::NOTHING };
         let flow = &mut self.flows[number.0 as usize];
-        let is_sent = flow.local.address != quoted.src;
-        flow.icmp_error = Some(error);
+        let is_sent = flow.local != ends.src;
+        // Whoever got his answer and left has the second one refused; that is no failure.
+        if is_sent != flow.is_outgoing {
+            flow.icmp_error = Some(error);
+        }
         flow.volume(is_sent).add(sight.len);
         flow.last_ns = sight.timestamp_ns;
         Seen { flow: Some(number), is_sent, ..Seen::NOTHING }
@@ -486,6 +488,20 @@ mod tests {
         let seen = story.see(Packet { src: PEER, dst: US, transport, payload: b"", payload_len: 0 });
         assert_eq!((seen.flow, seen.is_sent), (Some(FlowNumber(0)), false));
         assert_eq!(story.only().icmp_error, Some(IcmpError::PortUnreachable));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_no_failure() {
+        let mut story = Story::default();
+        let (us, peer) = (Endpoint { address: US, port: 1234 }, Endpoint { address: PEER, port: 9 });
+        story.udp(us, peer, b"hello");
+        story.udp(peer, us, b"you");
+        let quoted = Quoted { src: PEER, dst: US, protocol: 17, body: b"\0\x09\x04\xd2\0\x0d\0\0" };
+        let message = Icmp::Error { error: IcmpError::PortUnreachable, quoted: Some(quoted) };
+        let transport = Transport::Icmp(message);
+        let seen = story.see(Packet { src: US, dst: PEER, transport, payload: b"", payload_len: 0 });
+        assert!(seen.is_sent);
+        assert_eq!((story.only().sent.packets, story.only().icmp_error), (2, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a process said to a peer, all flows of it together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nsntrace_dissect::IcmpError;
@@ -120,6 +120,10 @@ pub struct Conversation {
     pub qtypes: Vec<String>,
     /// Of DNS: the name that was asked for.
     pub question: Option<String>,
+    /// Of DNS: all names that were asked for.
+    pub questions: BTreeSet<String>,
+    /// Every name that the peer's address has had.
+    pub aliases: Vec<String>,
     /// Of TLS: the name that was asked for, versions, protocols inside.
     pub server_name: Option<String>,
     /// The version that was spoken.
@@ -243,6 +247,8 @@ impl Conversation {
             retransmissions: 0,
             qtypes: Vec::new(),
             question: topic.question.clone(),
+            questions: BTreeSet::new(),
+            aliases: analysis.names().all(flow.remote.address).map(str::to_owned).collect(),
             server_name: topic.server_name.clone(),
             version: None,
             protocols: Vec::new(),
@@ -264,6 +270,7 @@ impl Conversation {
         }
         for lookup in &facts.lookups {
             add_once(&mut self.qtypes, lookup.qtype.to_string());
+            self.questions.insert(lookup.name.clone());
         }
         if let Some(hello) = &facts.client_hello {
             for protocol in &hello.protocols {
@@ -276,9 +283,12 @@ impl Conversation {
         }
     }
 
-    /// Every name that the peer goes by, in this conversation.
+    /// Every name that the peer goes by, in this conversation. TLS says which it is of those that share an address; HTTP does not, where there is a proxy.
     pub(crate) fn names(&self) -> Vec<&str> {
-        [self.name.as_deref(), self.server_name.as_deref()].into_iter().flatten().collect()
+        match self.server_name.as_deref() {
+            Some(name) if self.protocol == "TLS" => vec![name],
+            name => self.aliases.iter().map(String::as_str).chain(name).collect(),
+        }
     }
 }
 
@@ -303,7 +313,9 @@ fn failures(flow: &Flow, facts: &Facts) -> Vec<Failure> {
         TcpEnd::Unanswered => Some(Failure::Timeout),
         TcpEnd::Open | TcpEnd::Closed => None,
     };
-    let of_icmp = match flow.icmp_error {
+    // A connection that stands survives what somebody says about one of its packets (RFC 1122, section 4.2.3.9).
+    let is_up = flow.protocol == Protocol::Tcp && flow.tcp_end() != TcpEnd::Unanswered;
+    let of_icmp = match flow.icmp_error.filter(|_| !is_up) {
         Some(IcmpError::PortUnreachable) => Some(Failure::Refused),
         Some(IcmpError::Unreachable) => Some(Failure::Unreachable),
         Some(IcmpError::Prohibited) => Some(Failure::Prohibited),

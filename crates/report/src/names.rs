@@ -11,7 +11,8 @@ use nsntrace_dissect::dns::{Data, Message};
 /// Names of addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    asked: HashMap<IpAddr, String>,
+    /// The latest is the last.
+    asked: HashMap<IpAddr, Vec<String>>,
     hosts: HashMap<IpAddr, String>,
 }
 
@@ -48,7 +49,7 @@ impl Names {
             if name.is_empty() || (is_pointer && self.asked.contains_key(&address)) {
                 continue;
             }
-            if self.asked.insert(address, name.clone()).as_ref() != Some(name) {
+            if remember(self.asked.entry(address).or_default(), name) {
                 news.push((address, name.clone()));
             }
         }
@@ -57,15 +58,36 @@ impl Names {
 
     /// The name of an address.
     pub fn get(&self, address: IpAddr) -> Option<&str> {
-        self.asked.get(&address).or_else(|| self.hosts.get(&address)).map(String::as_str)
+        self.all(address).next()
+    }
+
+    /// All names that an address has had, the latest first: hosts that share one are told apart by nothing else.
+    pub(crate) fn all(&self, address: IpAddr) -> impl Iterator<Item = &str> {
+        let asked = self.asked.get(&address).into_iter().flatten().rev();
+        asked.chain(self.hosts.get(&address)).map(String::as_str)
     }
 
     /// What was learned from answers, by address.
     pub fn learned(&self) -> Vec<(IpAddr, &str)> {
-        let mut all: Vec<_> = self.asked.iter().map(|(address, name)| (*address, name.as_str())).collect();
+        let latest =
+            self.asked.iter().filter_map(|(address, names)| Some((*address, names.last()?.as_str())));
+        let mut all: Vec<_> = latest.collect();
         all.sort_unstable();
         all
     }
+}
+
+/// Makes a name the latest, and says whether it was not.
+fn remember(names: &mut Vec<String>, name: &String) -> bool {
+    if names.last() == Some(name) {
+        return false;
+    }
+    names.retain(|other| other != name);
+    if names.len() == MAX_NAMES_OF_ONE {
+        names.remove(0);
+    }
+    names.push(name.clone());
+    true
 }
 
 /// The address that is written backwards in the question for its name: RFC 1035, section 3.5; RFC 3596, section 2.5.
@@ -91,6 +113,8 @@ fn hex_digit(text: &str) -> Option<u32> {
 
 /// More than any program asks for; somebody may answer without end.
 const MAX_NAMES: usize = 1 << 16;
+/// Of one address.
+const MAX_NAMES_OF_ONE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +164,20 @@ mod tests {
         {
             assert_eq!(address_of_pointer(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn names_that_share_an_address_are_all_kept() {
+        let mut names = Names::default();
+        for name in ["a.example", "b.example", "a.example"] {
+            assert_eq!(names.learn(&answer(name, &[(name, Data::Address(A))])).len(), 1);
+        }
+        assert_eq!(names.all(A).collect::<Vec<_>>(), ["a.example", "b.example"]);
+        for n in 0..100 {
+            let name = format!("{n}.example");
+            names.learn(&answer(&name, &[(&name, Data::Address(A))]));
+        }
+        assert_eq!((names.all(A).count(), names.get(A)), (MAX_NAMES_OF_ONE, Some("99.example")));
     }
 
     #[test]

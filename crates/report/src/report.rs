@@ -131,7 +131,7 @@ impl Report {
             ("failures", Json::Object(failures)),
             ("retransmissions", one.retransmissions.into()),
         ];
-        members.extend(one.question.as_ref().map(|name| ("dns", dns_json(name, &one.qtypes))));
+        members.extend(one.question.as_ref().map(|name| ("dns", dns_json(name, one))));
         members.extend((one.protocol == "TLS").then(|| ("tls", tls_json(one))));
         Json::Object(members)
     }
@@ -152,9 +152,14 @@ fn volume_json(volume: Volume) -> Json {
     Json::Object(vec![("packets", volume.packets.into()), ("bytes", volume.bytes.into())])
 }
 
-fn dns_json(name: &str, qtypes: &[String]) -> Json {
-    let types = qtypes.iter().map(Json::text).collect();
-    Json::Object(vec![("name", Json::text(name)), ("types", Json::Array(types))])
+fn dns_json(name: &str, one: &Conversation) -> Json {
+    let names = one.questions.iter().map(Json::text).collect();
+    let types = one.qtypes.iter().map(Json::text).collect();
+    Json::Object(vec![
+        ("name", Json::text(name)),
+        ("names", Json::Array(names)),
+        ("types", Json::Array(types)),
+    ])
 }
 
 fn tls_json(one: &Conversation) -> Json {
@@ -181,9 +186,8 @@ fn offence_json(offence: &Offence) -> Json {
 fn judge(one: &Conversation, terms: &Terms) -> Option<Offence> {
     let mut names = one.names();
     let (address, port) = (one.peer.address, if one.is_outgoing { one.peer.port } else { 0 });
-    let is_denied_name = |rule: &&Expectation| {
-        one.question.as_deref().is_some_and(|question| rule.matches(NOWHERE, 0, &[question]))
-    };
+    let is_denied_name =
+        |rule: &&Expectation| one.questions.iter().any(|question| rule.matches(NOWHERE, 0, &[question]));
     names.sort_unstable();
     let denied_by =
         terms.denied.iter().find(|rule| rule.matches(address, port, &names) || is_denied_name(rule));

@@ -182,7 +182,7 @@ print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
     let output = python.wait_with_output().unwrap();
     let expected = "nsntrace-report 1 0.1.0 5 *.such.name
 {'pid': 4321, 'name': 'curl'} {'address': '93.184.216.34', 'port': 443, 'name': 'example.com'} TLS 0.003 example.com {'present': 1}
-{'refused': 2} {'name': 'no.such.name', 'types': ['AAAA']}
+{'refused': 2} {'name': 'no.such.name', 'names': ['no.such.name'], 'types': ['AAAA']}
 ";
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
@@ -208,4 +208,38 @@ fn who_was_not_to_be_talked_to_is_named() {
     offends(&[], &["no.such.name"], &["127.0.0.53:53 AAAA no.such.name"]);
     offends(&["0.0.0.0/0", "::/0"], &["192.0.2.9"], &[ping]);
     offends(&[], &["127.0.0.53"], &["127.0.0.53:53 A example.com", "127.0.0.53:53 AAAA no.such.name"]);
+}
+
+#[track_caller]
+fn judged(trace: &Trace, expected: &[&str], denied: &[&str]) -> Vec<String> {
+    let parse = |typed: &[&str]| typed.iter().map(|one| one.parse().unwrap()).collect();
+    let terms = Terms { expected: parse(expected), denied: parse(denied), ..Terms::default() };
+    trace.report(terms).offences().iter().map(|offence| offence.peer.clone()).collect()
+}
+
+#[test]
+fn hosts_that_share_an_address_are_told_apart_where_they_say_who_they_are() {
+    let mut trace = Trace::new();
+    trace.lookup(5000, "example.com", 1, Some([192, 0, 2, 7]));
+    trace.lookup(5001, "b.example", 1, Some([192, 0, 2, 7]));
+    let tls = Way { from: (US, 40_000), to: ("192.0.2.7", 443) };
+    trace.connect(tls);
+    trace.tcp(tls, TcpFlags::ACK, 1, &client_hello());
+    assert_eq!(judged(&trace, &["example.com"], &[]), [""; 0]);
+    assert_eq!(judged(&trace, &["b.example"], &[]), ["b.example 192.0.2.7:443"]);
+    let plain = Way { from: (US, 40_001), to: ("192.0.2.7", 22) };
+    trace.connect(plain);
+    for name in ["example.com", "b.example"] {
+        assert!(!judged(&trace, &[name], &[]).contains(&"b.example 192.0.2.7:22".into()), "{name}");
+    }
+}
+
+#[test]
+fn the_second_name_of_a_socket_is_judged_as_the_first() {
+    let mut trace = Trace::new();
+    trace.lookup(5000, "example.com", 1, Some([192, 0, 2, 7]));
+    trace.lookup(5000, "telemetry.example", 28, None);
+    let peer = "127.0.0.53:53 A,AAAA example.com and 1 more";
+    assert_eq!(judged(&trace, &[], &["telemetry.example"]), [peer]);
+    assert_eq!(judged(&trace, &["example.com"], &[]), [""; 0]);
 }

@@ -14,6 +14,13 @@ pub enum Hello {
     Server(ServerHello),
 }
 
+impl Hello {
+    /// Whether a server wants another client hello first.
+    pub fn is_retry(&self) -> bool {
+        matches!(self, Self::Server(ServerHello { is_retry: true, .. }))
+    }
+}
+
 /// What a client begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
@@ -148,7 +155,7 @@ const SUPPORTED_VERSIONS: u16 = 43;
 const HOST_NAME: u8 = 0;
 const MAX_PROTOCOLS: usize = 16;
 /// The random of a server hello that is a retry request: SHA-256 of "HelloRetryRequest".
-const RETRY: Random = [
+pub(super) const RETRY: Random = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
     0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];

@@ -40,6 +40,16 @@ impl Stream {
         &self.bytes
     }
 
+    /// What is kept until it can be read.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.early.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+
+    /// Whether further segments would be left.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= MAX_LEN
+    }
+
     /// Takes a segment. Whoever has not seen SYN begins with the first segment that has bytes.
     pub fn push(&mut self, seq: u32, payload: &[u8]) -> Progress {
         let start = *self.start.get_or_insert(seq);
@@ -69,24 +79,36 @@ impl Stream {
     }
 }
 
-/// Reads records until they make a whole message.
+/// Reads records until they make a whole message; of a server that wants another hello first, until they make two.
 fn read(bytes: &[u8]) -> Progress {
     let mut records = Reader(bytes);
     let mut message = Vec::new();
+    let mut retry = None;
     while let Some([kind, major, _minor]) = records.array() {
-        if kind != HANDSHAKE || major != 3 {
-            return Progress::Foreign;
+        // Between the two, a message of TLS 1.2 that means nothing: RFC 8446, appendix D.4.
+        let is_filler = kind == CHANGE_CIPHER_SPEC && retry.is_some();
+        if major != 3 || (kind != HANDSHAKE && !is_filler) {
+            return retry.map_or(Progress::Foreign, Progress::Hello);
         }
         let Some(len) = records.u16() else { break };
         let part = records.take(usize::from(len).min(records.0.len())).unwrap_or_default();
-        message.extend_from_slice(part);
+        if !is_filler {
+            message.extend_from_slice(part);
+        }
         match whole(&message) {
             Progress::Incomplete => {}
+            Progress::Hello(hello) if hello.is_retry() && retry.is_none() => {
+                retry = Some(hello);
+                message.clear();
+            }
             known => return known,
         }
         if part.len() < len.into() {
             break;
         }
+    }
+    if let Some(hello) = retry {
+        return Progress::Hello(hello);
     }
     // The first bytes of something else need not be a whole head of a record.
     let is_possible = bytes.first().is_none_or(|&kind| kind == HANDSHAKE);
@@ -104,6 +126,7 @@ fn whole(message: &[u8]) -> Progress {
 
 /// Content type of RFC 8446, section 5.1.
 const HANDSHAKE: u8 = 22;
+const CHANGE_CIPHER_SPEC: u8 = 20;
 /// Bytes. A client hello with post-quantum keys has two thousand; one with a ticket and a large ECH may have twice that.
 const MAX_LEN: usize = 16 * 1024;
 /// Segments behind a gap.
@@ -111,6 +134,7 @@ const MAX_EARLY: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use super::super::hello::RETRY;
     use super::super::hello::tests::{client_body, server_body};
     use super::*;
 
@@ -152,6 +176,23 @@ mod tests {
         let mut stream = Stream::default();
         let hello = stream.push(5, &records(2, &server_body([1; 32]), 9000));
         assert!(matches!(hello, Progress::Hello(Hello::Server(_))), "{hello:?}");
+    }
+
+    #[test]
+    fn a_server_that_wants_another_hello_is_read_on() {
+        let retry = records(2, &server_body(RETRY), 9000);
+        let filler = b"\x14\x03\x03\0\x01\x01";
+        let hello = records(2, &server_body([1; 32]), 9000);
+        let mut stream = Stream::default();
+        stream.begin(0);
+        let mut seq = 1;
+        for (bytes, expected) in
+            [(&retry[..], true), (filler, true), (&hello[..20], true), (&hello[20..], false)]
+        {
+            let Progress::Hello(hello) = stream.push(seq, bytes) else { panic!("{seq}") };
+            assert_eq!(hello.is_retry(), expected, "{seq}");
+            seq += u32::try_from(bytes.len()).unwrap();
+        }
     }
 
     #[test]
