@@ -16,16 +16,32 @@ fuzz_target!(|bytes: &[u8]| {
     let report = report_of(&frames(bytes));
     let is_plain = |c: char| !c.is_control() || c == '\n';
     assert!(report.table().chars().all(is_plain), "{:?}", report.table());
+    assert!(report.json(Vec::new()).to_string().chars().all(is_plain));
 });
 
 fn read_at_once(bytes: &[u8]) {
     let _message = dns::message(bytes);
-    let _message = dns::message_of_stream(bytes);
-    let _head = http::head(bytes);
-    let _progress = tls::Stream::default().push(0, bytes);
+    assert!(dns::messages_of_stream(bytes).count() <= bytes.len() / 2);
+    let _head = (http::head(bytes), http::is_unfinished(bytes));
+    read_hello(bytes);
     let text = String::from_utf8_lossy(bytes);
     let on_loopback = nsntrace_relay::loopback_nameservers(&text);
     assert!(on_loopback.len() <= nsntrace_relay::nameservers(&text).len());
+}
+
+/// A hello is the same in two segments, the second of which comes first.
+fn read_hello(bytes: &[u8]) {
+    let mut whole = tls::Stream::default();
+    let at_once = whole.push(0, bytes);
+    assert!(whole.held_bytes() <= bytes.len());
+    if matches!(at_once, tls::Progress::Hello(tls::Hello::Client(_))) {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let mut stream = tls::Stream::default();
+        stream.begin(u32::MAX);
+        let place = u32::try_from(first.len()).expect("libFuzzer's limit is far below");
+        let _incomplete = stream.push(place, second);
+        assert_eq!(stream.push(0, first), at_once);
+    }
 }
 
 /// A line that was taken is known from then on.
@@ -53,6 +69,8 @@ fn report_of(frames: &[&[u8]]) -> Report {
     let (mut census, mut analysis) = (Census::new(), Analysis::default());
     for (frame, number) in frames.iter().zip(0_u32..) {
         let Some(packet) = dissect(frame) else { continue };
+        assert!(packet.payload.is_empty() || frame.as_ptr_range().contains(&packet.payload.as_ptr()));
+        assert!(packet.payload.len() <= frame.len().min(packet.payload_len as usize));
         let sight = Sight {
             timestamp_ns: u64::from(number),
             is_outbound: number % 2 == 0,
