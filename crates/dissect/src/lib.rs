@@ -4,7 +4,7 @@
 //!
 //! # Why not a crate
 //! Headers of every packet are read on the thread that empties the ring, so their cost is the recorder's: these take about
-//! 10 ns, as smoltcp's do and a fifth of etherparse's. For DNS and TLS there are crates; what a report needs of them is a name and a
+//! 13 ns (`crates/report/examples/cost.rs`), as smoltcp's do and a quarter of etherparse's. For DNS and TLS there are crates; what a report needs of them is a name and a
 //! number, and tls-parser brings 29 crates along.
 //!
 //! ```
