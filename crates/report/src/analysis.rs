@@ -204,7 +204,9 @@ impl Analysis {
             Hello::Server(server) => facts.server_hello = Some(server),
         }
         let is_answered = facts.server_hello.as_ref().is_some_and(|hello| !hello.is_retry);
-        let random = facts.client_hello.as_ref().map(|hello| hello.random);
+        // What a server says before it is content is no news.
+        let is_retry = facts.server_hello.as_ref().is_some_and(|hello| hello.is_retry);
+        let random = facts.client_hello.as_ref().filter(|_| !is_retry).map(|hello| hello.random);
         let handshake = random.map(|random| Handshake { flow, random, is_answered });
         Found { names: Vec::new(), handshake }
     }
@@ -311,6 +313,21 @@ mod tests {
         let body = [b"\x03\x03", &[kind; 32][..], rest].concat();
         let len = u8::try_from(body.len()).unwrap();
         [&[22, 3, 1, 0, len + 4, kind, 0, 0, len][..], &body].concat()
+    }
+
+    #[test]
+    fn a_server_that_wants_another_hello_has_not_answered() {
+        let mut analysis = Analysis::default();
+        analysis.take(&head(true, Protocol::Tcp, 443, 7, &hello_record(1)));
+        let mut retry = hello_record(2);
+        retry[11..43].copy_from_slice(&[
+            0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+            0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+        ]);
+        assert_eq!(analysis.take(&head(false, Protocol::Tcp, 443, 0, &retry)), Found::default());
+        let behind = u32::try_from(retry.len()).unwrap();
+        let found = analysis.take(&head(false, Protocol::Tcp, 443, behind, &hello_record(2))).handshake;
+        assert!(found.is_some_and(|handshake| handshake.is_answered));
     }
 
     #[test]
