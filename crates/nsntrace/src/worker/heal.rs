@@ -87,22 +87,24 @@ fn undo_one(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     }
 }
 
+/// Goes on past what fails, and gives the first failure.
 fn remove_wire(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
     let mut words = note.split(' ');
     let (name, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    if let Some(ifindex) = IfIndex::new(parse(number)?) {
-        match host.link(ifindex) {
-            Ok(link) if link.name.as_str() == name => host.delete_link(ifindex)?,
-            // Somebody else's by now.
-            Ok(_) => {}
-            Err(error) if error.errno() == Some(Errno::NODEV) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let removed = remove_link(name, number, host);
+    let forgotten = words.map(|address| Ok(conntrack::forget(parse(address)?).map(drop)?));
+    forgotten.fold(removed, Result::and)
+}
+
+fn remove_link(name: &str, number: &str, host: &mut RouteSocket) -> Result<(), Failure> {
+    let Some(ifindex) = IfIndex::new(parse(number)?) else { return Ok(()) };
+    match host.link(ifindex) {
+        Ok(link) if link.name.as_str() == name => Ok(host.delete_link(ifindex)?),
+        // Somebody else's by now.
+        Ok(_) => Ok(()),
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    for address in words {
-        conntrack::forget(parse(address)?)?;
-    }
-    Ok(())
 }
 
 fn parse<T: FromStr<Err: Error + 'static>>(text: &str) -> Result<T, Failure> {
