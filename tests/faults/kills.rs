@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nsntrace_testkit::{Lab, Process, Residue, worker_of};
+use nsntrace_testkit::{Lab, Process, Residue, until, worker_of};
 
 use crate::caller::Caller;
 use crate::chance::Chance;
@@ -106,6 +106,21 @@ fn check_file(lab: &Lab, told: &str) {
         assert!(is_readable, "{told}: {}", finished.stderr);
     }
     let _not_made = fs::remove_file(path);
+}
+
+/// Worker finds and ends them without being able to trace them.
+#[test]
+fn what_another_user_has_started_ends_with_front() {
+    let lab = Caller::lab();
+    let before = Residue::of(&lab.host);
+    let script = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & touch up; wait";
+    let process = Caller::Root.start(&lab, &["-u", "nobody", "-o", "killed.pcap", "bash", "-c", script]);
+    let up = lab.dir.join("up");
+    until("they run", Duration::from_secs(10), || up.exists().then_some(()));
+    process.signal(SIGKILL);
+    process.wait().ended_with(137);
+    let left = before.left_after(LIMIT, &lab.host, |_| false);
+    assert!(left.is_empty(), "{left}");
 }
 
 #[test]
