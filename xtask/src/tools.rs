@@ -58,12 +58,13 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
         return folders.map(|folder: PathBuf| folder.join(name)).find(|path| is_usable(path, name));
     };
+    // One star, for the part of one name that is the machine's.
     let (folder, start) = before.rsplit_once('/')?;
+    let (end, rest) = after.split_once('/')?;
+    let is_meant = |name: &str| name.starts_with(start) && name.ends_with(end);
     let entries = fs::read_dir(folder).ok()?.flatten();
-    let versions = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
-    versions
-        .map(|entry| PathBuf::from(format!("{}{after}", entry.path().display())))
-        .find(|path| path.exists())
+    let folders = entries.filter(|entry| is_meant(&entry.file_name().to_string_lossy()));
+    folders.map(|entry| entry.path().join(rest)).find(|path| path.exists())
 }
 
 fn is_usable(path: &Path, name: &str) -> bool {
@@ -119,6 +120,8 @@ mod tests {
         assert_eq!(find("/etc/passwd"), Some("/etc/passwd".into()));
         assert_eq!(find("/usr/li*/os-release"), Some("/usr/lib/os-release".into()));
         assert_eq!(find("/usr/li*/no-such-file"), None);
+        assert_eq!(find("/usr/l*b/os-release"), Some("/usr/lib/os-release".into()));
+        assert_eq!(find("/usr/l*bs/os-release"), None);
         // A folder and a file without the right to run are no programs.
         assert_eq!(find("../etc"), None);
     }
