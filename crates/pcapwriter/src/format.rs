@@ -75,7 +75,8 @@ pub struct Interface<'a> {
     pub description: &'a str,
 }
 
-/// The counts at the end of a pcapng file, for all its interfaces together.
+/// What the kernel counts for the end of a pcapng file, for all its interfaces together. How many packets each interface gave us, the writer counts
+/// itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Statistics {
     /// Packets that passed the filter, dropped ones included: `tp_packets` of packet(7), summed up.

@@ -43,10 +43,10 @@ pub(crate) fn head(format: Format, section: &Section<'_>) -> Result<(Vec<u8>, Bl
 pub(crate) struct Blocks(Option<PcapNgWriter<Vec<u8>>>);
 
 impl Blocks {
-    /// The bytes that a file ends with.
-    pub(crate) fn tail(&mut self, statistics: &Statistics, written: u64) -> Vec<u8> {
+    /// The bytes that a file ends with. `delivered` is how many packets of each interface we were given.
+    pub(crate) fn tail(&mut self, statistics: &Statistics, delivered: &[u64]) -> Vec<u8> {
         self.bytes(|blocks| {
-            for block in statistics_blocks(blocks.interfaces().len(), statistics, written) {
+            for block in statistics_blocks(statistics, delivered) {
                 blocks.write_pcapng_block(block).expect(VALID);
             }
         })
@@ -68,18 +68,15 @@ impl Blocks {
         self.unknown(SECRETS_BLOCK, &padded(body))
     }
 
-    /// Names of addresses, each of which says all that is known of an address.
+    /// Names of addresses, in blocks that no reader finds too long.
     pub(crate) fn names(&mut self, names: &[(IpAddr, &str)]) -> Vec<u8> {
-        let records = names.iter().filter(|(_, name)| name.len() <= MAX_NAME_LEN).map(|(address, name)| {
-            let names = vec![Cow::Borrowed(*name)];
-            match *address {
-                IpAddr::V4(ip_addr) => Record::Ipv4(Ipv4Record { ip_addr, names }),
-                IpAddr::V6(ip_addr) => Record::Ipv6(Ipv6Record { ip_addr, names }),
-            }
-        });
-        let block = NameResolutionBlock { records: records.collect(), options: Vec::new() };
+        let fitting: Vec<_> = names.iter().filter(|(_, name)| name.len() <= MAX_NAME_LEN).collect();
         self.bytes(|blocks| {
-            blocks.write_pcapng_block(block).expect(VALID);
+            for some in fitting.chunks(MAX_RECORDS) {
+                let records = some.iter().map(|(address, name)| record(*address, name)).collect();
+                let block = NameResolutionBlock { records, options: Vec::new() };
+                blocks.write_pcapng_block(block).expect(VALID);
+            }
         })
     }
 
@@ -95,6 +92,14 @@ impl Blocks {
         let Some(blocks) = &mut self.0 else { return Vec::new() };
         write(blocks);
         mem::take(blocks.get_mut())
+    }
+}
+
+fn record(address: IpAddr, name: &str) -> Record<'_> {
+    let names = vec![Cow::Borrowed(name)];
+    match address {
+        IpAddr::V4(ip_addr) => Record::Ipv4(Ipv4Record { ip_addr, names }),
+        IpAddr::V6(ip_addr) => Record::Ipv6(Ipv6Record { ip_addr, names }),
     }
 }
 
@@ -186,36 +191,41 @@ fn filter_option(text: &str) -> Cow<'static, [u8]> {
     [&[0], text.as_bytes()].concat().into()
 }
 
-/// One block for each interface. The kernel counts for the whole ring, so the first interface has the counts of all.
+/// One block for each interface.
 fn statistics_blocks(
-    interface_count: usize,
     statistics: &Statistics,
-    written: u64,
+    delivered: &[u64],
 ) -> impl Iterator<Item = InterfaceStatisticsBlock<'static>> {
     let started = Duration::from_nanos(statistics.started_ns);
     let ended = Duration::from_nanos(statistics.ended_ns);
-    let mut counts = counts(interface_count, statistics, written);
-    (0..).take(interface_count).map(move |interface_id| {
-        let mut options = mem::take(&mut counts);
-        options.push(InterfaceStatisticsOption::IsbStartTime(started));
-        options.push(InterfaceStatisticsOption::IsbEndTime(ended));
+    (0..).zip(delivered).map(move |(interface_id, _)| {
+        let mut options = vec![
+            InterfaceStatisticsOption::IsbStartTime(started),
+            InterfaceStatisticsOption::IsbEndTime(ended),
+        ];
+        options.extend(counts(interface_id as usize, statistics, delivered));
         InterfaceStatisticsBlock { interface_id, timestamp: ended, options }
     })
 }
 
+/// What an interface received, lost and gave us. The kernel counts losses for the whole ring: the first interface has them all.
 fn counts(
-    interface_count: usize,
+    interface: usize,
     statistics: &Statistics,
-    written: u64,
+    delivered: &[u64],
 ) -> Vec<InterfaceStatisticsOption<'static>> {
-    let mut options = vec![
-        InterfaceStatisticsOption::IsbIfRecv(statistics.received),
-        InterfaceStatisticsOption::IsbOsDrop(statistics.dropped_by_kernel),
-        InterfaceStatisticsOption::IsbUsrDeliv(written),
-    ];
-    if interface_count > 1 {
-        let comment = CommonOption::Comment(COUNTS_OF_ALL.into());
-        options.push(InterfaceStatisticsOption::Common(comment));
+    let (here, all): (u64, u64) = (delivered[interface], delivered.iter().sum());
+    let dropped = statistics.dropped_by_kernel;
+    let received = if interface == 0 { statistics.received.saturating_sub(all - here) } else { here };
+    let mut options =
+        vec![InterfaceStatisticsOption::IsbIfRecv(received), InterfaceStatisticsOption::IsbUsrDeliv(here)];
+    if interface == 0 {
+        options.push(InterfaceStatisticsOption::IsbOsDrop(dropped));
+    } else if dropped == 0 {
+        options.push(InterfaceStatisticsOption::IsbOsDrop(0));
+    }
+    if interface == 0 && dropped > 0 && delivered.len() > 1 {
+        options.push(InterfaceStatisticsOption::Common(CommonOption::Comment(LOSSES_OF_ALL.into())));
     }
     options
 }
@@ -230,5 +240,7 @@ const TLS_KEY_LOG: u32 = 0x544c_534b;
 const BLOCK_FRAME_LEN: usize = 12;
 /// A record of a name holds an address besides.
 const MAX_NAME_LEN: usize = 1024;
-const COUNTS_OF_ALL: &str = "The kernel counts for all interfaces together; this block has the sums.";
+/// Of one block, which then has a quarter of a MiB at most. Readers refuse more than 16.
+const MAX_RECORDS: usize = 256;
+const LOSSES_OF_ALL: &str = "The kernel counts losses of all interfaces together: those of others are counted as received and lost here.";
 const VALID: &str = "lengths were checked, the interface exists, and a vector takes everything";

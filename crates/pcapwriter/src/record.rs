@@ -79,25 +79,31 @@ impl Direction {
 }
 
 /// Turns packets of one file into records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Encoder {
     format: Format,
     snaplen: u32,
-    interface_count: usize,
+    /// How many packets of each interface came.
+    delivered: Vec<u64>,
 }
 
 impl Encoder {
     pub(crate) fn new(format: Format, section: &Section<'_>) -> Self {
-        Self { format, snaplen: section.snaplen, interface_count: section.interfaces.len() }
+        Self { format, snaplen: section.snaplen, delivered: vec![0; section.interfaces.len()] }
+    }
+
+    /// How many packets of each interface came, those that did not go to the file included.
+    pub(crate) fn delivered(&self) -> &[u64] {
+        &self.delivered
     }
 
     /// Appends the record of `packet`; on an error nothing is appended.
     pub(crate) fn append<'p>(
-        &self,
+        &mut self,
         packet: &Packet<'p>,
         records: &mut Records<'_, 'p>,
     ) -> Result<(), WriterError> {
-        let interface = self.interface_id(packet)?;
+        let interface = self.count(packet)?;
         let captured_len = self.clipped_len(packet)?;
         match self.format {
             Format::Pcap => append_pcap(packet, captured_len, records)?,
@@ -107,10 +113,13 @@ impl Encoder {
         Ok(())
     }
 
-    fn interface_id(&self, packet: &Packet<'_>) -> Result<u32, WriterError> {
-        let (interface, count) = (packet.interface, self.interface_count);
-        let known = u32::try_from(interface).ok().filter(|_| interface < count);
-        known.ok_or(WriterError::UnknownInterface { interface, count })
+    /// Counts the packet, and gives the number of its interface in the file.
+    fn count(&mut self, packet: &Packet<'_>) -> Result<u32, WriterError> {
+        let (interface, count) = (packet.interface, self.delivered.len());
+        let unknown = WriterError::UnknownInterface { interface, count };
+        let Some(delivered) = self.delivered.get_mut(interface) else { return Err(unknown) };
+        *delivered += 1;
+        u32::try_from(interface).map_err(|_too_many| unknown)
     }
 
     /// How many bytes of the packet go to the file.

@@ -124,7 +124,7 @@ impl<O: Output> Writer<O> {
     /// An output that has failed gets nothing more.
     pub fn finish(mut self, statistics: &Statistics) -> Summary {
         if self.state.summary.error.is_none() {
-            let tail = self.state.blocks.tail(statistics, self.state.summary.written);
+            let tail = self.state.blocks.tail(statistics, self.state.encoder.delivered());
             self.write_metadata(&tail);
         }
         self.state.end();

@@ -4,9 +4,10 @@ use std::fs;
 use std::net::IpAddr;
 
 use crate::foreign::{path_of, run, udp_packets};
-use crate::support::{Memory, SECTION, STATISTICS, read, read_pcapng};
-use nsntrace_pcapwriter::{Format, Packet, ProcessRef, Writer};
+use crate::support::{Memory, SECTION, STATISTICS, read, read_pcapng, write};
+use nsntrace_pcapwriter::{Format, Packet, ProcessRef, Statistics, Writer};
 use pcap_file::pcapng::Block;
+use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
 use pcap_file::pcapng::blocks::name_resolution::Record;
 
 const KEYS: &[u8] = b"CLIENT_RANDOM 00 11\n";
@@ -121,6 +122,61 @@ fn a_full_output_gets_whole_blocks_and_no_more() {
         let packets = blocks.iter().filter(|block| matches!(block, Block::EnhancedPacket(_))).count();
         assert_eq!(packets as u64, summary.written, "{room}");
     }
+}
+
+#[test]
+fn many_names_are_several_blocks_and_long_ones_are_left_out() {
+    let mut memory = Memory::endless();
+    let mut writer = Writer::new(&mut memory, Format::PcapNg, &SECTION).unwrap();
+    let names: Vec<_> =
+        (0..1000_u32).map(|n| (IpAddr::from(n.to_be_bytes()), format!("{n}.example"))).collect();
+    let mut names: Vec<_> = names.iter().map(|(address, name)| (*address, name.as_str())).collect();
+    let long = "x".repeat(1025);
+    names.push((IpAddr::from(V6), &long));
+    writer.names(&names);
+    writer.names(&[(IpAddr::from(V6), &long)]);
+    writer.finish(&STATISTICS);
+    let blocks = read_pcapng(&memory.bytes).unwrap();
+    let counts = blocks.iter().filter_map(|block| match block {
+        Block::NameResolution(block) => Some(block.records.len()),
+        _ => None,
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [256, 256, 256, 232]);
+}
+
+/// By interface: received, dropped, delivered.
+fn counts(statistics: &Statistics) -> Vec<[Option<u64>; 3]> {
+    let mut memory = Memory::endless();
+    let mut writer = Writer::new(&mut memory, Format::PcapNg, &SECTION).unwrap();
+    let packets = udp_packets();
+    write(&mut writer, &packets[..3], 3);
+    let refused = Packet { original_len: 1, ..packets[1].as_packet() };
+    assert!(writer.batch().push(&refused).is_err());
+    writer.finish(statistics);
+    let blocks = read_pcapng(&memory.bytes).unwrap();
+    let of_one = |block: &Block<'_>| {
+        let Block::InterfaceStatistics(block) = block else { return None };
+        let mut counts = [None; 3];
+        for option in &block.options {
+            match option {
+                InterfaceStatisticsOption::IsbIfRecv(count) => counts[0] = Some(*count),
+                InterfaceStatisticsOption::IsbOsDrop(count) => counts[1] = Some(*count),
+                InterfaceStatisticsOption::IsbUsrDeliv(count) => counts[2] = Some(*count),
+                _ => {}
+            }
+        }
+        Some(counts)
+    };
+    blocks.iter().filter_map(of_one).collect()
+}
+
+#[test]
+fn each_interface_says_what_came_of_its_packets() {
+    let whole = Statistics { received: 4, dropped_by_kernel: 0, ..STATISTICS };
+    assert_eq!(counts(&whole), [[Some(2), Some(0), Some(2)], [Some(2), Some(0), Some(2)]]);
+    // Whose those were that got lost, nobody knows.
+    let lossy = Statistics { received: 11, dropped_by_kernel: 7, ..STATISTICS };
+    assert_eq!(counts(&lossy), [[Some(9), Some(7), Some(2)], [Some(2), None, Some(2)]]);
 }
 
 #[test]
