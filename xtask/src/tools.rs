@@ -15,6 +15,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dig", "dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
+    ("dumpcap", "wireshark-common"),
+    ("editcap", "wireshark-common"),
     ("ethtool", "ethtool"),
     ("file", "file"),
     ("ip", "iproute2"),
