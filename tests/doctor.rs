@@ -21,8 +21,7 @@ fn lab(plan: &Plan) -> Lab {
     for (from, to) in
         [(nsntrace(), "nsntrace"), (&Path::new(env!("CARGO_MANIFEST_DIR")).join("seccomp.py"), "seccomp.py")]
     {
-        fs::copy(from, lab.dir.join(to)).expect("it is there");
-        fs::set_permissions(lab.dir.join(to), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        lab.dir.copy_program(from, to);
     }
     fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     lab

@@ -23,11 +23,8 @@ fn lab() -> Lab {
         add rule inet strict input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept";
     lab.host.sh(&format!("nft '{rules}'"));
     // A user can reach neither a build folder of root's nor write to another's directory.
-    let (copy, all) = (lab.dir.join("nsntrace"), fs::Permissions::from_mode(0o777));
-    fs::copy(nsntrace(), &copy).expect("the binary was built");
-    for path in [&copy, lab.dir.path()] {
-        fs::set_permissions(path, all.clone()).expect("it is ours");
-    }
+    lab.dir.copy_program(nsntrace(), "nsntrace");
+    fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     lab
 }
 

@@ -20,11 +20,8 @@ impl Caller {
     /// A lab with a directory that everybody may write to, and in it the binary, since a user cannot reach a build folder of root's.
     pub(crate) fn lab() -> Lab {
         let lab = Lab::new(&Plan::default());
-        let (copy, all) = (lab.dir.join("nsntrace"), fs::Permissions::from_mode(0o777));
-        fs::copy(nsntrace(), &copy).expect("the binary was built");
-        for path in [&copy, lab.dir.path()] {
-            fs::set_permissions(path, all.clone()).expect("it is ours");
-        }
+        lab.dir.copy_program(nsntrace(), "nsntrace");
+        fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
         lab
     }
 

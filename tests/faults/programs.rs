@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::time::Duration;
 
 use nsntrace_testkit::{CaptureFile, Finished, Lab, Report, Residue, until};
@@ -107,8 +108,7 @@ fn one_that_goes_to_another_namespace() {
 #[test]
 fn one_that_is_setuid() {
     let lab = Caller::lab();
-    let path = lab.dir.join("id");
-    fs::copy("/usr/bin/id", &path).expect("it is there");
+    let path = lab.dir.copy_program(Path::new("/usr/bin/id"), "id");
     chown(&path, Some(0), Some(0)).expect("we are root");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).expect("it is ours");
     let by_nat = trace(Caller::Root, &lab, &["-u", "nobody", "./id", "-u"]).succeeded();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An empty directory that everybody may read, removed with all that is in it on drop.
@@ -31,6 +31,18 @@ impl WorkDir {
     /// The path of `name` in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Copies a program to `name` in it, for everybody to run.
+    ///
+    /// By a process of its own: what writes to a file cannot be in the hands of children that other tests start meanwhile, or the
+    /// kernel refuses to run it (`ETXTBSY`, execve(2)).
+    pub fn copy_program(&self, program: &Path, name: &str) -> PathBuf {
+        let copy = self.join(name);
+        let status = Command::new("cp").arg(program).arg(&copy).status().expect("cp is everywhere");
+        assert!(status.success(), "cp {} {}", program.display(), copy.display());
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        copy
     }
 }
 
