@@ -24,11 +24,11 @@ use crate::worker::{self, Inside};
 
 /// Traces a program from its start to its end.
 pub(crate) fn trace(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<ExitCode, Failure> {
-    let (front, started) = start(plan, watch, inherited).inspect_err(|_failure| plan.discard_outfile())?;
+    let (front, started) = start(plan, watch, inherited).inspect_err(|_failure| plan.discard_outputs())?;
     match started {
         Started::Program(pid) => front.follow(plan, pid),
         Started::Signal(signal) => {
-            plan.discard_outfile();
+            plan.discard_outputs();
             Ok(End::Killed(signal).pass_on())
         }
     }

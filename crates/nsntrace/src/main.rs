@@ -16,6 +16,7 @@ mod outfile;
 mod plan;
 mod program;
 mod protocol;
+mod report_file;
 mod status;
 mod transport;
 mod user;
@@ -53,7 +54,7 @@ fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
     };
     // Before signals are blocked: opening a FIFO waits for its reader, and ^C must end that.
     let plan = Plan::make(options)?;
-    let watch = Watch::begin().inspect_err(|_failure| plan.discard_outfile())?;
+    let watch = Watch::begin().inspect_err(|_failure| plan.discard_outputs())?;
     front::trace(&plan, watch, inherited)
 }
 

@@ -14,6 +14,7 @@ use nsntrace_pcapwriter::{Compression, Format};
 use self::series::Series;
 use crate::failure::Failure;
 use crate::flags::Rotation;
+use crate::report_file::ReportFile;
 
 /// An output that can be written to. Nothing that was there before has been touched yet.
 #[derive(Debug)]
@@ -119,6 +120,11 @@ impl Outfile {
             empty(&first)?;
         }
         Ok((first, self.files.take()))
+    }
+
+    /// Refuses a report in the midst of packets.
+    pub(crate) fn check_apart_from(&self, report: &ReportFile) -> Result<(), Failure> {
+        self.first.borrow().as_ref().map_or(Ok(()), |first| report.check_apart_from(first))
     }
 
     /// Whether it has room for what explains packets.

@@ -1,8 +1,6 @@
 //! What was typed, checked against this machine. Nothing has been touched when a plan is refused.
 
 use std::cell::RefCell;
-use std::fs::{File, OpenOptions};
-use std::path::Path;
 
 use nsntrace_capture::Insn;
 use nsntrace_link::{IfName, Link, RouteSocket};
@@ -13,6 +11,7 @@ use crate::flags::Options;
 use crate::nameservice::NameService;
 use crate::outfile::Outfile;
 use crate::program;
+use crate::report_file::ReportFile;
 use crate::transport::{self, Transport};
 use crate::user::Identity;
 
@@ -31,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) device: Option<Link>,
     pub(crate) outfile: Outfile,
     /// What `--report` names. Worker's from the moment at which it takes it.
-    pub(crate) report: RefCell<Option<File>>,
+    pub(crate) report: RefCell<Option<ReportFile>>,
 }
 
 impl Plan {
@@ -48,8 +47,8 @@ impl Plan {
         }
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let report = RefCell::new(options.report.as_deref().map(open_report).transpose()?);
-        let outfile = Outfile::open(&options.outfile, options.format, options.rotation)?;
+        let (outfile, report) = open_outputs(&options)?;
+        let report = RefCell::new(report);
         Ok(Self {
             options,
             filter,
@@ -69,9 +68,12 @@ impl Plan {
         !quiet || report.is_some() || !expected.is_empty() || !denied.is_empty()
     }
 
-    /// Takes back the output file of a trace that did not come about.
-    pub(crate) fn discard_outfile(&self) {
+    /// Takes back the output files of a trace that did not come about.
+    pub(crate) fn discard_outputs(&self) {
         self.outfile.discard(&self.options.outfile);
+        if let (Some(report), Some(path)) = (&*self.report.borrow(), &self.options.report) {
+            report.discard(path);
+        }
     }
 }
 
@@ -94,10 +96,24 @@ fn no_other_user(typed: &str) -> Failure {
         .hint("run nsntrace as root for --user, or leave it out: the program then runs as you")
 }
 
-/// Opens the file without a change to what is in it: that is for the trace to do that has something to say.
-fn open_report(path: &Path) -> Result<File, Failure> {
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    opened.map_err(|error| Failure::of(&format!("cannot write to '{}'", path.display()), &error))
+/// Opens what packets and the report go to, or leaves neither behind.
+fn open_outputs(options: &Options) -> Result<(Outfile, Option<ReportFile>), Failure> {
+    let outfile = Outfile::open(&options.outfile, options.format, options.rotation)?;
+    let Some(path) = &options.report else { return Ok((outfile, None)) };
+    let opened = ReportFile::open(path).and_then(|report| match outfile.check_apart_from(&report) {
+        Ok(()) => Ok(report),
+        Err(failure) => {
+            report.discard(path);
+            Err(failure)
+        }
+    });
+    match opened {
+        Ok(report) => Ok((outfile, Some(report))),
+        Err(failure) => {
+            outfile.discard(&options.outfile);
+            Err(failure)
+        }
+    }
 }
 
 fn find_device(name: &str) -> Result<Link, Failure> {

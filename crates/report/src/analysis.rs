@@ -96,17 +96,15 @@ impl Analysis {
     /// Reads the first bytes of a packet.
     pub fn take(&mut self, head: &Head) -> Found {
         match head.protocol {
-            Protocol::Udp if head.server_port == DOMAIN => {
-                self.take_dns(head.flow, dns::message(&head.bytes))
-            }
+            Protocol::Udp if head.server_port == DOMAIN => self.take_dns(head, dns::message(&head.bytes)),
             Protocol::Tcp => self.take_segment(head),
             _ => Found::default(),
         }
     }
 
-    fn take_dns(&mut self, flow: FlowNumber, message: Option<Message>) -> Found {
+    fn take_dns(&mut self, head: &Head, message: Option<Message>) -> Found {
         let Some(message) = message else { return Found::default() };
-        let lookups = &mut self.flows.entry(flow).or_default().lookups;
+        let lookups = &mut self.flows.entry(head.flow).or_default().lookups;
         if message.is_response {
             let asked = lookups.iter_mut().filter(|lookup| lookup.id == message.id);
             for lookup in asked {
@@ -124,7 +122,7 @@ impl Analysis {
             let news: Vec<_> = news.filter(|lookup| !lookups.contains(lookup)).collect();
             lookups.extend(news);
         }
-        Found { names: self.names.learn(&message), handshake: None }
+        Found { names: self.names.learn(&message, head.timestamp_ns), handshake: None }
     }
 
     fn take_segment(&mut self, head: &Head) -> Found {
@@ -138,7 +136,7 @@ impl Analysis {
                 (self.take_hello(head.flow, hello), is_done)
             }
             Progress::Foreign if head.server_port == DOMAIN => {
-                (self.take_dns_stream(head.flow, stream.bytes()), false)
+                (self.take_dns_stream(head, stream.bytes()), false)
             }
             Progress::Foreign => {
                 (self.take_http(head.flow, stream.bytes()), !http::is_unfinished(stream.bytes()))
@@ -179,10 +177,10 @@ impl Analysis {
     }
 
     /// What was read before is read again, and is no news.
-    fn take_dns_stream(&mut self, flow: FlowNumber, bytes: &[u8]) -> Found {
+    fn take_dns_stream(&mut self, head: &Head, bytes: &[u8]) -> Found {
         let mut all = Found::default();
         for message in dns::messages_of_stream(bytes) {
-            all.names.extend(self.take_dns(flow, Some(message)).names);
+            all.names.extend(self.take_dns(head, Some(message)).names);
         }
         all
     }
@@ -238,6 +236,7 @@ mod tests {
     fn head(is_sent: bool, protocol: Protocol, server_port: u16, seq: u32, bytes: &[u8]) -> Head {
         Head {
             flow: FlowNumber(0),
+            timestamp_ns: 1,
             is_sent,
             protocol,
             server_port,

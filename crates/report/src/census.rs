@@ -56,6 +56,8 @@ impl Seen {
 pub struct Head {
     /// Whose packet it is.
     pub flow: FlowNumber,
+    /// When it passed, in nanoseconds since the epoch.
+    pub timestamp_ns: u64,
     /// It comes from the flow's local end.
     pub is_sent: bool,
     /// What carries it.
@@ -222,6 +224,7 @@ impl Census {
         let len = packet.payload.len().min(HEAD_LEN);
         Some(Head {
             flow: number,
+            timestamp_ns: flow.last_ns,
             is_sent: seen.is_sent,
             protocol: flow.protocol,
             server_port: flow.server_port(),

@@ -9,6 +9,7 @@ use nsntrace_dissect::tls::Version;
 
 use crate::analysis::{Analysis, Facts};
 use crate::census::{Endpoint, Flow, FlowNumber, Protocol, TcpEnd, Volume};
+use crate::names::Names;
 
 /// A process, as far as a line of a report has room for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,24 +143,28 @@ pub(crate) struct Topic {
     is_outgoing: bool,
     protocol: String,
     question: Option<String>,
+    name: Option<String>,
     server_name: Option<String>,
 }
 
 impl Topic {
-    fn of(flow: &Flow, facts: &Facts, known: &Known) -> Self {
+    fn of(flow: &Flow, facts: &Facts, names: &Names, known: &Known) -> Self {
         let (address, port) = match (flow.protocol, flow.is_outgoing) {
             (Protocol::Icmp, _) => (flow.remote.address, 0),
             (_, true) => (flow.remote.address, flow.remote.port),
             (_, false) => (flow.remote.address, flow.local.port),
         };
         let hello = facts.client_hello.as_ref();
+        let server_name = hello.and_then(|hello| hello.server_name.clone()).or_else(|| http_name(facts));
+        let name = names.of(address, flow.first_ns, server_name.as_deref());
         Self {
             process: known.process.clone(),
             peer: Endpoint { address, port },
             is_outgoing: flow.is_outgoing,
             protocol: label(flow, facts),
             question: question(facts),
-            server_name: hello.and_then(|hello| hello.server_name.clone()).or_else(|| http_name(facts)),
+            name: name.filter(|_| !address.is_loopback()).map(str::to_owned),
+            server_name,
         }
     }
 }
@@ -175,7 +180,7 @@ pub(crate) fn conversations<'a>(
     for (number, flow) in flows.filter(|(_, flow)| is_somebodys(flow)) {
         let known = known(number).unwrap_or_default();
         let facts = analysis.facts(number).unwrap_or(&no_facts);
-        let topic = Topic::of(flow, facts, &known);
+        let topic = Topic::of(flow, facts, analysis.names(), &known);
         let conversation =
             all.entry(topic.clone()).or_insert_with(|| Conversation::begin(&topic, flow, analysis));
         conversation.add(flow, facts, known.keys);
@@ -228,13 +233,11 @@ fn question(facts: &Facts) -> Option<String> {
 
 impl Conversation {
     fn begin(topic: &Topic, flow: &Flow, analysis: &Analysis) -> Self {
-        let name = topic.server_name.as_deref();
-        let name =
-            analysis.names().get(flow.remote.address).or(name).filter(|_| !topic.peer.address.is_loopback());
+        let aliases = analysis.names().all(flow.remote.address);
         Self {
             process: topic.process.clone(),
             peer: topic.peer,
-            name: name.map(str::to_owned),
+            name: topic.name.clone(),
             protocol: topic.protocol.clone(),
             is_outgoing: topic.is_outgoing,
             is_loopback: flow.is_loopback,
@@ -248,7 +251,7 @@ impl Conversation {
             qtypes: Vec::new(),
             question: topic.question.clone(),
             questions: BTreeSet::new(),
-            aliases: analysis.names().all(flow.remote.address).map(str::to_owned).collect(),
+            aliases: aliases.into_iter().map(str::to_owned).collect(),
             server_name: topic.server_name.clone(),
             version: None,
             protocols: Vec::new(),
@@ -283,12 +286,12 @@ impl Conversation {
         }
     }
 
-    /// Every name that the peer goes by, in this conversation. TLS says which it is of those that share an address; HTTP does not, where there is a proxy.
+    /// Every name that the peer goes by, in this conversation. TLS and HTTP say which it is of those that share an address.
     pub(crate) fn names(&self) -> Vec<&str> {
-        match self.server_name.as_deref() {
-            Some(name) if self.protocol == "TLS" => vec![name],
-            name => self.aliases.iter().map(String::as_str).chain(name).collect(),
-        }
+        let aliases = self.aliases.iter().map(String::as_str);
+        let Some(said) = self.server_name.as_deref() else { return aliases.collect() };
+        let is_alias = aliases.clone().any(|name| name.eq_ignore_ascii_case(said));
+        if is_alias { vec![said] } else { aliases.chain([said]).collect() }
     }
 }
 

@@ -27,6 +27,7 @@ mod conversation;
 mod expectation;
 mod json;
 mod names;
+mod offence;
 mod report;
 mod table;
 
@@ -36,4 +37,5 @@ pub use conversation::{Conversation, Failure, Keys, Known, Process};
 pub use expectation::{Expectation, ExpectationError};
 pub use json::Json;
 pub use names::Names;
-pub use report::{Offence, Report, Terms};
+pub use offence::{Objection, Offence};
+pub use report::{Report, Terms};

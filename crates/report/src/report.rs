@@ -7,6 +7,7 @@ use crate::census::{Census, FlowNumber, Volume};
 use crate::conversation::{Conversation, Known, Process, conversations};
 use crate::expectation::Expectation;
 use crate::json::Json;
+use crate::offence::{Objection, Offence, offences};
 use crate::table;
 
 /// What a report is measured against.
@@ -32,17 +33,6 @@ pub struct Report {
     is_sampled: bool,
 }
 
-/// A conversation that was not to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offence {
-    /// Who.
-    pub process: Option<Process>,
-    /// With whom, as the table has it.
-    pub peer: String,
-    /// What it was denied by; none where it was not expected.
-    pub denied_by: Option<String>,
-}
-
 impl Report {
     /// Puts together what was counted, what was read, and what else is known of each flow.
     pub fn new(
@@ -54,7 +44,7 @@ impl Report {
         let mut conversations = conversations(census.flows(), analysis, known);
         // Stable: among equals, the order of processes and peers stays.
         conversations.sort_by_key(|one| std::cmp::Reverse(one.sent.bytes + one.received.bytes));
-        let offences = conversations.iter().filter_map(|one| judge(one, terms)).collect();
+        let offences = offences(&conversations, census.overflow(), terms);
         Self {
             conversations,
             offences,
@@ -175,32 +165,13 @@ fn tls_json(one: &Conversation) -> Json {
 }
 
 fn offence_json(offence: &Offence) -> Json {
+    let denied_by = match &offence.objection {
+        Objection::Denied(rule) => Some(rule.as_str()),
+        Objection::Unexpected | Objection::Unjudged => None,
+    };
     Json::Object(vec![
         ("process", Json::or_null(offence.process.as_ref().map(process_json))),
         ("peer", Json::text(&offence.peer)),
-        ("denied_by", Json::or_null(offence.denied_by.as_deref())),
+        ("denied_by", Json::or_null(denied_by)),
     ])
 }
-
-/// Who asks for a name that is denied has begun to talk to it. Loopback is the program itself, and name servers are the way to whoever is expected.
-fn judge(one: &Conversation, terms: &Terms) -> Option<Offence> {
-    let mut names = one.names();
-    let (address, port) = (one.peer.address, if one.is_outgoing { one.peer.port } else { 0 });
-    let is_denied_name =
-        |rule: &&Expectation| one.questions.iter().any(|question| rule.matches(NOWHERE, 0, &[question]));
-    names.sort_unstable();
-    let denied_by =
-        terms.denied.iter().find(|rule| rule.matches(address, port, &names) || is_denied_name(rule));
-    let is_unexpected = !terms.expected.is_empty()
-        && !one.is_loopback
-        && one.question.is_none()
-        && !terms.expected.iter().any(|rule| rule.matches(address, port, &names));
-    (denied_by.is_some() || is_unexpected).then(|| Offence {
-        process: one.process.clone(),
-        peer: table::peer(one),
-        denied_by: denied_by.map(ToString::to_string),
-    })
-}
-
-/// No network but that of everything contains it, and of that nobody asks names.
-const NOWHERE: std::net::IpAddr = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);

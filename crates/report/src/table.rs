@@ -81,12 +81,12 @@ pub(crate) fn peer(conversation: &Conversation) -> String {
     } else {
         format!("{} to port {}", peer.address, peer.port)
     };
-    let mut words: Vec<String> = conversation.name.iter().map(|name| safe(name)).collect();
-    words.push(address);
-    if let Some(question) = &conversation.question {
-        words.push(conversation.qtypes.join(","));
-        words.push(safe(question));
-    }
+    // Of a name server it says more what was asked than what it is called.
+    let words = match (&conversation.question, &conversation.name) {
+        (Some(question), _) => vec![address, conversation.qtypes.join(","), safe(question)],
+        (None, Some(name)) => vec![safe(name), address],
+        (None, None) => vec![address],
+    };
     words.join(" ")
 }
 
@@ -142,7 +142,7 @@ fn seconds(ns: u64) -> String {
 }
 
 /// Without what a terminal would take for a command.
-fn safe(text: &str) -> String {
+pub(crate) fn safe(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use nsntrace_dissect::{Icmp, Packet, Tcp, TcpFlags, Transport};
-use nsntrace_report::{Analysis, Census, FlowNumber, Json, Keys, Known, Process, Report, Sight, Terms};
+use nsntrace_report::{
+    Analysis, Census, FlowNumber, Json, Keys, Known, Objection, Process, Report, Sight, Terms,
+};
 
 const US: &str = "10.0.0.1";
 const US_V6: &str = "2001:db8::1";
@@ -226,12 +228,44 @@ fn hosts_that_share_an_address_are_told_apart_where_they_say_who_they_are() {
     trace.connect(tls);
     trace.tcp(tls, TcpFlags::ACK, 1, &client_hello());
     assert_eq!(judged(&trace, &["example.com"], &[]), [""; 0]);
-    assert_eq!(judged(&trace, &["b.example"], &[]), ["b.example 192.0.2.7:443"]);
+    assert_eq!(judged(&trace, &["b.example"], &[]), ["example.com 192.0.2.7:443"]);
     let plain = Way { from: (US, 40_001), to: ("192.0.2.7", 22) };
     trace.connect(plain);
     for name in ["example.com", "b.example"] {
         assert!(!judged(&trace, &[name], &[]).contains(&"b.example 192.0.2.7:22".into()), "{name}");
     }
+}
+
+#[test]
+fn offences_are_said_in_a_sentence() {
+    let denied = vec!["*.such.name".parse().unwrap()];
+    let expected = vec!["example.com".parse().unwrap(), "192.0.2.9".parse().unwrap()];
+    let report = trace().report(Terms { denied, expected, ..Terms::default() });
+    let said: Vec<_> = report.offences().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "curl 4321 talked to [2001:db8::7]:81, which no --expect names",
+            "curl 4321 talked to 127.0.0.53:53 AAAA no.such.name, which --deny *.such.name forbids",
+        ]
+    );
+}
+
+#[test]
+fn whoever_hides_in_a_crowd_is_not_let_through() {
+    let mut trace = Trace::new();
+    for n in 0..=u16::MAX {
+        let [high, low] = n.to_be_bytes();
+        trace.udp(Way { from: (US, 9), to: (&format!("198.18.{high}.{low}"), 9) }, b"");
+    }
+    let expected = || vec!["198.18.0.0/16".parse().unwrap()];
+    assert_eq!(trace.report(Terms { expected: expected(), ..Terms::default() }).offences(), []);
+    trace.udp(Way { from: (US, 9), to: ("192.0.2.1", 9) }, b"");
+    let report = trace.report(Terms { expected: expected(), ..Terms::default() });
+    let [offence] = report.offences() else { panic!("{:?}", report.offences()) };
+    assert_eq!(offence.objection, Objection::Unjudged);
+    assert!(offence.to_string().contains("others in 1 packets of further flows"), "{offence}");
+    assert_eq!(trace.report(Terms::default()).offences(), []);
 }
 
 #[test]

@@ -182,7 +182,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.report = Some(file.into());
             Ok(())
         }),
-        help: "write who was talked to into FILE, as JSON",
+        help: "write who was talked to into FILE, as JSON; - for standard output",
     },
     Flag {
         short: None,

@@ -54,19 +54,9 @@ pub(crate) struct Told {
 
 impl Told {
     fn of(report: &Report) -> Self {
-        let offence = |offence: &nsntrace_report::Offence| {
-            let who = offence
-                .process
-                .as_ref()
-                .map_or_else(|| "the program".into(), |one| format!("{} {}", one.name, one.pid));
-            match &offence.denied_by {
-                Some(rule) => format!("{who} talked to {}, which --deny {rule} forbids", offence.peer),
-                None => format!("{who} talked to {}, which no --expect names", offence.peer),
-            }
-        };
         Self {
             lines: report.table().lines().map(str::to_owned).collect(),
-            offences: report.offences().iter().map(offence).collect(),
+            offences: report.offences().iter().map(ToString::to_string).collect(),
             error: None,
         }
     }

@@ -1,6 +1,6 @@
 //! What is written beside packets, as far as it is known by now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use nsntrace_pcapwriter::{Output, ProcessRef, Writer};
@@ -11,7 +11,8 @@ use super::Answer;
 /// What a trace has found out, for every file of it.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
-    names: Vec<(IpAddr, String)>,
+    /// The latest of each address: what a reader goes by, too.
+    names: BTreeMap<IpAddr, String>,
     /// To be said at the next packet of a flow.
     comments: HashMap<FlowNumber, String>,
 }
@@ -27,7 +28,7 @@ impl Beside {
     /// Takes an answer, and writes what has to stand in front of the packets that it is about.
     pub(crate) fn learn<O: Output>(&mut self, answer: Answer, writer: Option<&mut Writer<O>>) {
         if let Some(writer) = writer {
-            write_names(writer, &answer.names);
+            write_names(writer, answer.names.iter().map(|(address, name)| (address, name)));
         }
         self.names.extend(answer.names);
         self.comments.extend(answer.comments);
@@ -35,7 +36,7 @@ impl Beside {
 
     /// Repeats in a new file what the others have.
     pub(crate) fn repeat<O: Output>(&self, writer: &mut Writer<O>) {
-        write_names(writer, &self.names);
+        write_names(writer, self.names.iter());
     }
 
     /// What to write beside each packet of some flows.
@@ -49,9 +50,7 @@ impl Beside {
     }
 }
 
-fn write_names<O: Output>(writer: &mut Writer<O>, names: &[(IpAddr, String)]) {
-    if !names.is_empty() {
-        let names: Vec<_> = names.iter().map(|(address, name)| (*address, name.as_str())).collect();
-        writer.names(&names);
-    }
+fn write_names<'a, O: Output>(writer: &mut Writer<O>, names: impl Iterator<Item = (&'a IpAddr, &'a String)>) {
+    let names: Vec<_> = names.map(|(address, name)| (*address, name.as_str())).collect();
+    writer.names(&names);
 }

@@ -1,7 +1,8 @@
 //! The thread that reads, looks up, and reports at the end.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::collections::HashSet;
+use std::fs;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
+use crate::report_file::ReportFile;
 use crate::transport::Transport;
 
 /// The running thread, as the ring's thread has it.
@@ -19,7 +21,7 @@ pub(crate) struct Explainer {
     pub(crate) survey: Survey,
     thread: JoinHandle<Explanation>,
     terms: Terms,
-    report: Option<File>,
+    report: Option<ReportFile>,
     head: Vec<(&'static str, Json)>,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Ending<'a> {
 #[derive(Debug, Default)]
 struct Explanation {
     analysis: Analysis,
+    /// Addresses whose name in /etc/hosts was given.
+    hosts: HashSet<IpAddr>,
 }
 
 impl Explainer {
@@ -66,7 +70,7 @@ impl Explainer {
         let Self { survey, thread, mut terms, report: file, mut head } = self;
         let (census, is_sampled) = survey.finish();
         let failed = "the thread that explains packets has failed";
-        let Ok(Explanation { analysis }) = thread.join() else {
+        let Ok(Explanation { analysis, .. }) = thread.join() else {
             return Told { error: Some(failed.into()), ..Told::default() };
         };
         terms.is_sampled = is_sampled;
@@ -77,19 +81,13 @@ impl Explainer {
             let counts = [("recorded", written), ("dropped", dropped), ("not_recorded", unwritten)];
             let counts = counts.map(|(name, count)| (name, Json::Count(*count))).into();
             head.push(("packets", Json::Object(counts)));
-            told.error = write(file, &report.json(head))
+            told.error = file
+                .write(&format!("{}\n", report.json(head)))
                 .err()
                 .map(|error| format!("cannot write the report: {error}"));
         }
         told
     }
-}
-
-fn write(mut file: File, json: &Json) -> io::Result<()> {
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(format!("{json}\n").as_bytes())
 }
 
 /// The thread's life.
@@ -115,6 +113,7 @@ impl Explanation {
             );
         }
         for (number, flow) in &question.flows {
+            answer.names.extend(self.host(flow));
             answer.comments.extend(self.comment(*number, flow).map(|comment| (*number, comment)));
         }
         // A hello that comes later than the flow's first packet has something to add.
@@ -125,12 +124,21 @@ impl Explanation {
         answer
     }
 
+    /// The name of a peer that the program looked up without a question, once.
+    fn host(&mut self, flow: &Flow) -> Option<(IpAddr, String)> {
+        let (address, names) = (flow.remote.address, self.analysis.names());
+        let host = names.host(address).filter(|host| names.of(address, flow.first_ns, None) == Some(host))?;
+        let news = (address, host.to_owned());
+        self.hosts.insert(address).then_some(news)
+    }
+
     /// One line for the first packet of a flow: who talks to whom. Nothing where that says no more than the packet.
     fn comment(&self, number: FlowNumber, flow: &Flow) -> Option<String> {
         if !matches!(flow.protocol, Protocol::Tcp | Protocol::Udp | Protocol::Icmp) {
             return None;
         }
-        let name = self.analysis.names().get(flow.remote.address)?;
+        let greeted = self.analysis.client_hello(number).and_then(|hello| hello.server_name.as_deref());
+        let name = self.analysis.names().of(flow.remote.address, flow.first_ns, greeted)?;
         let port = if flow.remote.port > 0 { format!(":{}", flow.remote.port) } else { String::new() };
         let arrow = if flow.is_outgoing { "->" } else { "<-" };
         let greeting = self.greeting(number).map_or_else(String::new, |text| format!(", {text}"));

@@ -66,9 +66,14 @@ impl Head {
     }
 }
 
-/// What a reader of the file may wonder about.
+/// Where the file is from, and what a reader of it may wonder about.
 fn comment(plan: &Plan, transport: Transport) -> String {
-    let mut lines = vec![format!("transport: {}", transport.name())];
+    let uname = rustix::system::uname();
+    let mut lines = vec![
+        format!("host: {}", uname.nodename().to_string_lossy()),
+        format!("program: {}", plan.options.program.to_string_lossy()),
+        format!("transport: {}", transport.name()),
+    ];
     if transport == Transport::Proxy {
         lines.push(PROXIED.into());
     }
