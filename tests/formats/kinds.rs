@@ -91,14 +91,17 @@ fn check_series(lab: &Lab, prefix: &str, kept: usize, numbers: impl Iterator<Ite
     let files = series(lab.dir.path(), prefix);
     assert!(files.len() >= kept, "{files:?}");
     let mut found = Vec::new();
-    for path in &files {
+    for (index, path) in files.iter().enumerate() {
         let blocks = Blocks::of(path);
         if blocks.is_pcapng() {
             blocks.assert_statistics();
             describes_itself(&blocks, "nat", &[]);
         }
         found.extend(blocks.numbers());
-        readers::agree(path, &blocks);
+        // The first, and one that stands between others.
+        if index < 2 {
+            readers::agree(path, &blocks);
+        }
     }
     assert!(found.iter().copied().eq(numbers), "{found:?}");
 }

@@ -98,6 +98,16 @@ pub fn messages_of_stream(bytes: &[u8]) -> impl Iterator<Item = Message> {
     std::iter::from_fn(move || reader.vector()).filter_map(|framed| message(framed.0))
 }
 
+/// How many bytes these messages take.
+pub fn whole_len(stream: &[u8]) -> usize {
+    let mut reader = Reader(stream);
+    let mut left = stream.len();
+    while reader.vector().is_some() {
+        left = reader.0.len();
+    }
+    stream.len() - left
+}
+
 fn answers<'a>(message: &'a [u8], reader: &mut Reader<'a>, count: u16) -> Vec<Answer> {
     let mut answers = Vec::new();
     for _ in 0..count.min(MAX_ANSWERS) {
@@ -228,7 +238,12 @@ mod tests {
             Answer { name: "cdn.example.com".into(), data: Data::Address(IpAddr::from([192, 0, 2, 7])) };
         assert_eq!(message.answers, [alias, address]);
         let [high, low] = u16::try_from(ANSWER.len()).unwrap().to_be_bytes();
-        assert_eq!(messages_of_stream(&[&[high, low], ANSWER].concat()).next(), Some(message));
+        let framed = [&[high, low], ANSWER].concat();
+        assert_eq!(messages_of_stream(&framed).next(), Some(message));
+        for (cut, whole) in [(0, 0), (1, 0), (framed.len() - 1, 0), (framed.len(), framed.len())] {
+            assert_eq!(whole_len(&framed[..cut]), whole);
+            assert_eq!(whole_len(&[&framed[..], &framed[..cut]].concat()), framed.len() + whole);
+        }
     }
 
     #[test]

@@ -136,7 +136,9 @@ impl Analysis {
                 (self.take_hello(head.flow, hello), is_done)
             }
             Progress::Foreign if head.server_port == DOMAIN => {
-                (self.take_dns_stream(head, stream.bytes()), false)
+                let found = self.take_dns_stream(head, stream.bytes());
+                stream.forget(dns::whole_len(stream.bytes()));
+                (found, false)
             }
             Progress::Foreign => {
                 (self.take_http(head.flow, stream.bytes()), !http::is_unfinished(stream.bytes()))
@@ -176,7 +178,6 @@ impl Analysis {
         self.streams.entry(head.flow).or_default()[usize::from(!head.is_sent)] = Side::Reading(stream);
     }
 
-    /// What was read before is read again, and is no news.
     fn take_dns_stream(&mut self, head: &Head, bytes: &[u8]) -> Found {
         let mut all = Found::default();
         for message in dns::messages_of_stream(bytes) {
@@ -271,6 +272,15 @@ mod tests {
         analysis.take(&head(true, Protocol::Tcp, 53, seq + 2, &other));
         let ids: Vec<_> = analysis.facts(FlowNumber(0)).unwrap().lookups.iter().map(|one| one.id).collect();
         assert_eq!(ids, [0x1234, 0x1235]);
+        // A connection that is kept for very many.
+        let mut seq = seq + 2 + u32::try_from(other.len()).unwrap();
+        for id in 0..2000_u16 {
+            let question = [&framed[..2], &id.to_be_bytes(), &QUESTION[2..]].concat();
+            analysis.take(&head(true, Protocol::Tcp, 53, seq, &question));
+            seq += u32::try_from(question.len()).unwrap();
+        }
+        assert_eq!(analysis.facts(FlowNumber(0)).unwrap().lookups.len(), 2002);
+        assert_eq!(analysis.held_bytes, 0);
     }
 
     #[test]

@@ -302,8 +302,8 @@ impl Flow {
             is_beginning = tcp.flags.contains(nsntrace_dissect::TcpFlags::SYN);
         }
         let left = &mut self.heads_left[usize::from(!is_sent)];
-        let is_dns =
-            matches!(self.protocol, Protocol::Udp) && self.local.port.min(self.remote.port) == DOMAIN;
+        let is_dns = matches!(self.protocol, Protocol::Udp | Protocol::Tcp)
+            && self.local.port.min(self.remote.port) == DOMAIN;
         let wants_head = is_beginning || (!packet.payload.is_empty() && (*left > 0 || is_dns));
         if !packet.payload.is_empty() {
             *left = left.saturating_sub(1);

@@ -4,7 +4,8 @@ usage: servers.py {wan|dns} IPV6 ADDRESS...
 
 `wan` serves everything, `dns` only DNS. TCP listens on every address, UDP on each ADDRESS by itself, so that answers leave
 from the address that was asked. "ready" is printed once all of it listens. DNS knows *.lab.test (the first IPv4 and
-the first IPv6 ADDRESS), neutral.test, and big.lab.test TXT, whose answer needs TCP; all else is NXDOMAIN.
+the first IPv6 ADDRESS), neutral.test, alias.test, which is another name of www.lab.test, and big.lab.test TXT, whose answer needs TCP; it fails
+for broken.test and is silent about silent.test; all else is NXDOMAIN.
 """
 import random
 import socket
@@ -141,10 +142,16 @@ def resolve(query, limit):
         at += query[at] + 1
     (qtype,) = struct.unpack("!H", query[at + 1 : at + 3])
     question = query[12 : at + 5]
-    found = records(".".join(labels), qtype)
-    flags = 0x8580 | (3 if found is None else 0)
-    body = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", qtype, 1, 5, len(d)) + d for d in found or [])
-    count = len(found or [])
+    name = ".".join(labels).lower()
+    found = records("www.lab.test" if name == "alias.test" else name, qtype)
+    flags = 0x8580 | (2 if name == "broken.test" else 3 if found is None else 0)
+    owner, body, count = b"\xc0\x0c", b"", len(found or [])
+    if name == "alias.test":
+        target = b"\x03www\x03lab\x04test\x00"
+        body = owner + struct.pack("!HHIH", 5, 1, 5, len(target)) + target
+        # The alias stands behind the question, and what it leads to behind the record's head.
+        owner, count = struct.pack("!H", 0xC000 | 12 + len(question) + 12), count + 1
+    body += b"".join(owner + struct.pack("!HHIH", qtype, 1, 5, len(d)) + d for d in found or [])
     if limit and 12 + len(question) + len(body) > limit:
         flags, body, count = flags | 0x0200, b"", 0
     return query[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0) + question + body
@@ -152,6 +159,8 @@ def resolve(query, limit):
 
 def dns_udp(sock, datagram, peer):
     seen["dns"] += 1
+    if b"\x06silent\x04test" in datagram:
+        return
     sock.sendto(resolve(datagram, 512), peer)
 
 

@@ -40,6 +40,17 @@ impl Stream {
         &self.bytes
     }
 
+    /// Forgets so many of them, which were understood: the stream begins behind them.
+    pub fn forget(&mut self, len: usize) {
+        let len = len.min(self.bytes.len());
+        self.bytes.drain(..len);
+        for (place, _) in &mut self.early {
+            *place -= len;
+        }
+        let passed = u32::try_from(len).unwrap_or(u32::MAX);
+        self.start = self.start.map(|start| start.wrapping_add(passed));
+    }
+
     /// What is kept until it can be read.
     pub fn held_bytes(&self) -> usize {
         self.bytes.len() + self.early.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
@@ -202,6 +213,23 @@ mod tests {
         }
         assert_eq!(Stream::default().push(1, b"\x16\x03"), Progress::Incomplete);
         assert_eq!(Stream::default().push(1, b""), Progress::Incomplete);
+    }
+
+    #[test]
+    fn what_was_understood_is_forgotten_and_what_follows_is_not() {
+        let mut stream = Stream::default();
+        stream.begin(u32::MAX - 3);
+        stream.push(u32::MAX - 2, b"abcdef");
+        stream.push(7, b"kl");
+        stream.forget(4);
+        assert_eq!((stream.bytes(), stream.held_bytes()), (&b"ef"[..], 4));
+        stream.push(u32::MAX - 2, b"abcdefg");
+        stream.push(3, b"ghij");
+        assert_eq!(stream.bytes(), b"efghijkl");
+        stream.forget(99);
+        assert_eq!((stream.bytes(), stream.held_bytes()), (&b""[..], 0));
+        stream.push(9, b"m");
+        assert_eq!(stream.bytes(), b"m");
     }
 
     #[test]
