@@ -29,24 +29,26 @@ pub(crate) struct Knocks {
 impl Knocks {
     /// Opens the sockets in the calling thread's namespace.
     pub(crate) fn open() -> Result<Self, Failure> {
-        Ok(Self { first: Knock::open()?, second: Knock::open()? })
+        Ok(Self { first: Knock::open(BY_THE_KERNEL)?, second: Knock::open(BY_A_THREAD)? })
     }
 }
 
 /// Sockets of the traced namespace that are there to be refused, once.
 pub(super) struct Knock {
+    /// Many times what a packet needs from one hook to the next. Waited for only where somebody drops it.
+    patience: Duration,
     v4: OwnedFd,
     /// None where the kernel knows no IPv6.
     v6: Option<OwnedFd>,
 }
 
 impl Knock {
-    fn open() -> Result<Self, Failure> {
+    fn open(patience: Duration) -> Result<Self, Failure> {
         let open = |family| {
             socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
         };
         let v4 = open(AddressFamily::INET).map_err(|errno| Failure::of("cannot open a socket", &errno))?;
-        Ok(Self { v4, v6: open(AddressFamily::INET6).ok() })
+        Ok(Self { patience, v4, v6: open(AddressFamily::INET6).ok() })
     }
 
     /// Which families do not get through, of those that have an address here and a default route on the host.
@@ -69,7 +71,7 @@ impl Knock {
             return Ok(families);
         }
         table.begin_probe(&sources)?;
-        let seen = knock(table, &families, &sockets);
+        let seen = knock(table, &families, &sockets, self.patience);
         // Whatever came of it, the program's connections are not to be counted, let alone dropped.
         table.end_probe()?;
         let refused = families.into_iter().zip(seen?).filter(|(_, seen)| seen.left == 0);
@@ -84,12 +86,17 @@ fn bound(socket: &OwnedFd, source: IpAddr) -> rustix::io::Result<SocketAddr> {
 }
 
 /// Connects, and waits until all were seen to leave, or as long as that takes at most.
-fn knock(table: &mut Table, families: &[IpFamily], sockets: &[OwnedFd]) -> Result<Vec<Seen>, Failure> {
+fn knock(
+    table: &mut Table,
+    families: &[IpFamily],
+    sockets: &[OwnedFd],
+    patience: Duration,
+) -> Result<Vec<Seen>, Failure> {
     for (family, socket) in families.iter().zip(sockets) {
         // In progress; or there is no way already here, and nothing will be seen.
         let _under_way = connect(socket, &target(*family));
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         let seen = table.probed()?;
         if seen.iter().all(|seen| seen.left > 0) || Instant::now() >= deadline {
@@ -111,6 +118,7 @@ fn target(family: IpFamily) -> SocketAddr {
 }
 
 const HTTPS: u16 = 443;
-/// Many times what a packet needs from one hook to the next. Waited for only where somebody drops it.
-const PATIENCE: Duration = Duration::from_millis(20);
+const BY_THE_KERNEL: Duration = Duration::from_millis(20);
+/// Past a firewall, a thread of ours hands it on, which may have to wait for a processor.
+const BY_A_THREAD: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(1);
