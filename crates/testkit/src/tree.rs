@@ -70,6 +70,12 @@ pub fn program_of(front: u32) -> Option<Member> {
     children(front).into_iter().find(|child| is_program(child) && child.netns() != home.netns())
 }
 
+/// The same, before it has become what was asked for, too.
+pub fn becoming_program_of(front: u32) -> Option<Member> {
+    let home = Member::read(front)?;
+    children(front).into_iter().find(|child| child.session == home.session)
+}
+
 fn children(pid: u32) -> Vec<Member> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -15,14 +15,15 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
     }
 }
 
-/// Polls until `probe` has a value, and gives up after `limit`.
+/// Polls until `probe` has a value, and gives up after `limit`: the last look begins no sooner, however long one takes.
 pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
+        let is_last = Instant::now() >= deadline;
         if let Some(value) = probe() {
             return Some(value);
         }
-        if Instant::now() >= deadline {
+        if is_last {
             return None;
         }
         thread::sleep(PERIOD);
