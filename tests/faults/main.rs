@@ -4,6 +4,7 @@
 
 mod caller;
 mod chance;
+mod disks;
 mod kills;
 mod outputs;
 mod pauses;
