@@ -159,7 +159,7 @@ fn calls_by_proxy() {
     check(Caller::User);
 }
 
-const LIMIT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks for a name and for a page: what serves the program is to fail, too.
 const PROGRAM: &[&str] =

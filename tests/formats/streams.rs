@@ -1,5 +1,7 @@
 //! What goes to somebody who reads along: the same as what is in a file.
 
+use std::collections::BTreeSet;
+
 use nsntrace_testkit::{Lab, Plan};
 
 use crate::blocks::{Blocks, list};
@@ -18,7 +20,7 @@ fn a_stream_has_the_blocks_of_a_file() {
         let script = "$NT --net $1 --format pcapng -o - sh -c \"$2\" | cat >b.pcapng";
         bash(&lab, script, &[net, PROGRAM]).succeeded();
         let [file, stream] = ["a.pcapng", "b.pcapng"].map(|name| Blocks::of(&lab.dir.join(name)));
-        assert_eq!(file.order(), stream.order());
+        assert_eq!(kinds(&file), kinds(&stream));
         assert!(file.order().contains(&"names"), "{:?}", file.order());
         for name in ["names", "section"] {
             assert_eq!(file.all()[name], stream.all()[name]);
@@ -31,6 +33,11 @@ fn a_stream_has_the_blocks_of_a_file() {
         stream.assert_statistics();
         readers::agree(&lab.dir.join("b.pcapng"), &stream);
     }
+}
+
+/// Which kinds of blocks there are. On a busy machine a packet does not wait for the name that was asked for before.
+fn kinds(blocks: &Blocks) -> BTreeSet<&str> {
+    blocks.order().into_iter().collect()
 }
 
 #[test]
