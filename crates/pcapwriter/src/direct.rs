@@ -7,7 +7,7 @@
 //! much shorter as it takes to be aligned again. A file system that cannot do it, or changes its mind, gets the usual way from then on.
 //!
 //! # Kernel interface
-//! fcntl(2) `F_SETFL` with `O_DIRECT`; write(2), writev(2), ftruncate(2).
+//! fcntl(2) `F_SETFL` with `O_DIRECT`; write(2), writev(2), pwrite(2), ftruncate(2).
 //!
 //! # References
 //! open(2), NOTES on `O_DIRECT`.
@@ -18,6 +18,7 @@ mod stage;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -182,6 +183,22 @@ impl Output for DirectFile {
         self.file.seek(SeekFrom::Start(len))?;
         (self.written, self.kept) = (len, len);
         Ok(())
+    }
+
+    fn can_overwrite(&self) -> bool {
+        true
+    }
+
+    /// In the file through the cache, whose page the next piece does not touch; in the buffer where it is not in the file yet.
+    fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let in_file = usize::try_from(self.written.saturating_sub(at)).unwrap_or(usize::MAX).min(bytes.len());
+        let (written, collected) = bytes.split_at(in_file);
+        if !written.is_empty() {
+            self.set_direct(false)?;
+            self.file.write_all_at(written, at)?;
+        }
+        let place = usize::try_from(at.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        if self.stage.replace(place, collected) { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 
     fn kept(&self, taken: u64) -> u64 {

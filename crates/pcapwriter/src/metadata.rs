@@ -234,6 +234,8 @@ fn counts(
 const PROCESS_BLOCK: u32 = 0x8000_0001;
 const PROCESS_NAME: u16 = 2;
 const SECRETS_BLOCK: u32 = 10;
+/// How far the secrets themselves are behind the beginning of their block: type and length of the block, type and length of the secrets.
+pub(crate) const SECRETS_PLACE: u64 = 16;
 /// "TLSK".
 const TLS_KEY_LOG: u32 = 0x544c_534b;
 /// Type and length in front, length behind.

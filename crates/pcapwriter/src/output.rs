@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::ops::DerefMut;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
 
 /// Something that takes the bytes of a capture.
 pub trait Output {
@@ -21,6 +23,19 @@ pub trait Output {
     /// # Errors
     /// The bytes are still there, and whoever reads the output will stumble over them.
     fn take_back(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Whether bytes that were taken can still be replaced by others.
+    fn can_overwrite(&self) -> bool {
+        false
+    }
+
+    /// Replaces bytes that were taken, the first of them `at` bytes behind the beginning of the capture, by as many others.
+    ///
+    /// # Errors
+    /// As pwrite(2); [`io::ErrorKind::Unsupported`] where it [cannot be](Self::can_overwrite).
+    fn overwrite(&mut self, _at: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Of `taken` bytes taken so far, how many a reader finds whatever happens next. For an output that works behind the scenes and
     /// may fail later; the number never falls.
@@ -60,6 +75,14 @@ impl<P: DerefMut<Target: Output>> Output for P {
         (**self).take_back(bytes)
     }
 
+    fn can_overwrite(&self) -> bool {
+        (**self).can_overwrite()
+    }
+
+    fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).overwrite(at, bytes)
+    }
+
     fn kept(&self, taken: u64) -> u64 {
         (**self).kept(taken)
     }
@@ -82,6 +105,8 @@ impl<P: DerefMut<Target: Output>> Output for P {
 pub struct OutputFile {
     file: File,
     is_regular: bool,
+    /// Where the capture begins in the file; none where nothing can be overwritten.
+    start: Option<u64>,
 }
 
 impl OutputFile {
@@ -89,9 +114,12 @@ impl OutputFile {
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn new(file: File) -> io::Result<Self> {
+    pub fn new(mut file: File) -> io::Result<Self> {
         let is_regular = file.metadata()?.is_file();
-        Ok(Self { file, is_regular })
+        // With this flag pwrite(2) appends, whatever offset it is given.
+        let appends = fcntl_getfl(&file)?.contains(OFlags::APPEND);
+        let start = if is_regular && !appends { file.stream_position().ok() } else { None };
+        Ok(Self { file, is_regular, start })
     }
 }
 
@@ -120,6 +148,15 @@ impl Output for OutputFile {
         // The offset may be shared, as in `(nsntrace -o - ...; date) >file`: leave no hole.
         self.file.seek(SeekFrom::Start(length))?;
         Ok(())
+    }
+
+    fn can_overwrite(&self) -> bool {
+        self.start.is_some()
+    }
+
+    fn overwrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let start = self.start.ok_or(io::ErrorKind::Unsupported)?;
+        self.file.write_all_at(bytes, start + at)
     }
 }
 

@@ -31,8 +31,18 @@ struct State<O> {
     blocks: Blocks,
     /// How many process blocks there are.
     processes: u32,
+    /// Where secrets go that come too late.
+    room: Room,
     ledger: Ledger,
     summary: Summary,
+}
+
+/// Bytes of the output that are to be overwritten.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    /// How far they are behind the beginning.
+    at: u64,
+    len: usize,
 }
 
 /// Packets that go to a [`Writer`] together, from memory that is borrowed for `'p`. Dropped, it is written.
@@ -63,7 +73,8 @@ impl<O: Output> Writer<O> {
         let (head, blocks) = metadata::head(format, section)?;
         let encoder = Encoder::new(format, section);
         let summary = Summary::default();
-        let state = State { output, encoder, blocks, processes: 0, ledger: Ledger::default(), summary };
+        let (room, ledger) = (Room::default(), Ledger::default());
+        let state = State { output, encoder, blocks, processes: 0, room, ledger, summary };
         let mut writer = Self { arena: Arena::new(), state };
         writer.write_metadata(&head);
         match writer.state.summary.error.take() {
@@ -90,6 +101,26 @@ impl<O: Output> Writer<O> {
     pub fn secrets(&mut self, lines: &[u8]) {
         let block = self.state.blocks.secrets(lines);
         self.write_block(&block);
+    }
+
+    /// Leaves room of `len` bytes for [late secrets](Self::late_secrets), where the output can be overwritten. Readers find empty lines in it.
+    pub fn reserve_secrets(&mut self, len: usize) {
+        let block = self.state.blocks.secrets(&vec![b'\n'; len]);
+        let at = self.position() + metadata::SECRETS_PLACE;
+        if self.state.output.can_overwrite() {
+            self.write_block(&block);
+            self.state.room = Room { at, len: if block.is_empty() { 0 } else { len } };
+        }
+    }
+
+    /// Gives away secrets of packets that were written already: puts them into the room that was left for them. False if there is none, or not enough.
+    pub fn late_secrets(&mut self, lines: &[u8]) -> bool {
+        let State { room, output, summary, .. } = &mut self.state;
+        if lines.len() > room.len || summary.error.is_some() || output.overwrite(room.at, lines).is_err() {
+            return false;
+        }
+        *room = Room { at: room.at + lines.len() as u64, len: room.len - lines.len() };
+        true
     }
 
     /// Says which names addresses have. Names above 1024 bytes are left out. Nothing in classic pcap.

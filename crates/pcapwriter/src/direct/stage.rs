@@ -33,6 +33,16 @@ impl Stage {
         later
     }
 
+    /// Replaces bytes that were put in, the first of them `at` bytes behind the beginning. False if there are not so many.
+    pub(super) fn replace(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let filled = &mut self.memory[self.start..self.start + self.filled];
+        let Some(old) = filled.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len())) else {
+            return bytes.is_empty();
+        };
+        old.copy_from_slice(bytes);
+        true
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.filled]
     }
@@ -83,6 +93,8 @@ mod tests {
         stage.begin(0);
         assert!(stage.is_empty() && stage.fill(b"one").is_empty() && stage.fill(b"two").is_empty());
         assert_eq!(stage.bytes(), b"onetwo");
+        assert!(stage.replace(2, b"EXT") && !stage.replace(4, b"past") && stage.replace(9, b""));
+        assert_eq!(stage.bytes(), b"onEXTo");
         assert!(stage.bytes().as_ptr().addr().is_multiple_of(ALIGNMENT) && !stage.is_full());
     }
 }

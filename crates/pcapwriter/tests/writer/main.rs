@@ -10,4 +10,5 @@ mod foreign;
 mod gunzip;
 mod gzip;
 mod oracle;
+mod room;
 mod support;
