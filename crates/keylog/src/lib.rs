@@ -8,10 +8,12 @@ mod environment;
 mod fifo;
 mod keys;
 mod line;
+mod lines;
 mod reader;
 
 pub use environment::environment;
 pub use fifo::Fifo;
 pub use keys::{Keys, Presence};
 pub use line::{Label, Line};
+pub use lines::Lines;
 pub use reader::Reader;

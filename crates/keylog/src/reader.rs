@@ -1,8 +1,4 @@
-//! Lines out of a pipe.
-//!
-//! # Theory of operation
-//! Processes write whole lines at once, and the kernel keeps writes of up to `PIPE_BUF` bytes whole, so lines of several do not mix. What comes
-//! without an end waits for it; what gets longer than any line is thrown away up to its end.
+//! A key log as it comes through a pipe.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,70 +6,46 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read};
 
 use crate::line::Line;
+use crate::lines::Lines;
 
 /// Reads a key log as it comes.
 #[derive(Debug)]
 pub struct Reader {
     pipe: OwnedFd,
-    /// A line that is not whole yet.
-    rest: Vec<u8>,
-    /// The rest of the line is too long to be one.
-    is_skipping: bool,
-    ignored: u64,
+    lines: Lines,
 }
 
 impl Reader {
     /// Reads from a pipe that does not block (`O_NONBLOCK`).
     pub fn new(pipe: OwnedFd) -> Self {
-        Self { pipe, rest: Vec::new(), is_skipping: false, ignored: 0 }
+        Self { pipe, lines: Lines::default() }
     }
 
     /// Lines that were neither a secret nor a comment nor empty.
     pub fn ignored(&self) -> u64 {
-        self.ignored
+        self.lines.ignored()
     }
 
-    /// Gives each line that has come to `take`, up to a megabyte of them.
+    /// Reads what has come, up to 64 KiB: each line goes to `take`, and all bytes as they are to the end of `raw`, if somebody wants them.
     ///
     /// # Errors
     /// Those of read(2); that there is nothing now is none.
-    pub fn read(&mut self, mut take: impl FnMut(&Line<'_>)) -> io::Result<()> {
+    pub fn read(&mut self, mut raw: Option<&mut Vec<u8>>, mut take: impl FnMut(&Line<'_>)) -> io::Result<()> {
         let mut buffer = [0; 4096];
         for _ in 0..MAX_READS {
             match read(&self.pipe, &mut buffer) {
                 Ok(0) | Err(Errno::AGAIN) => return Ok(()),
-                Ok(len) => self.take_bytes(&buffer[..len], &mut take),
+                Ok(len) => {
+                    self.lines.push(&buffer[..len], &mut take);
+                    if let Some(raw) = &mut raw {
+                        raw.extend_from_slice(&buffer[..len]);
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
-    }
-
-    fn take_bytes(&mut self, bytes: &[u8], take: &mut impl FnMut(&Line<'_>)) {
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let is_whole = part.ends_with(b"\n");
-            if !self.is_skipping {
-                self.rest.extend_from_slice(part);
-            }
-            if is_whole {
-                self.take_line(take);
-            } else if self.rest.len() > MAX_LINE_LEN {
-                self.rest.clear();
-                self.is_skipping = true;
-            }
-        }
-    }
-
-    fn take_line(&mut self, take: &mut impl FnMut(&Line<'_>)) {
-        let text = self.rest.trim_ascii_end();
-        match Line::parse(text) {
-            Some(line) => take(&line),
-            None if self.is_skipping || !(text.is_empty() || text.starts_with(b"#")) => self.ignored += 1,
-            None => {}
-        }
-        self.rest.clear();
-        self.is_skipping = false;
     }
 }
 
@@ -84,9 +56,7 @@ impl AsFd for Reader {
     }
 }
 
-/// More than any line of the format.
-const MAX_LINE_LEN: usize = 1024;
-const MAX_READS: usize = 256;
+const MAX_READS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -94,56 +64,19 @@ mod tests {
     use rustix::io::write;
     use rustix::pipe::{PipeFlags, pipe_with};
 
-    struct Pipe {
-        reader: Reader,
-        writer: OwnedFd,
-    }
-
-    impl Pipe {
-        fn new() -> Self {
-            let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
-            Self { reader: Reader::new(reader), writer }
-        }
-
-        /// Writes, and gives the first digits of the randoms that came.
-        fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
-            assert_eq!(write(&self.writer, bytes).unwrap(), bytes.len());
-            let mut randoms = Vec::new();
-            self.reader.read(|line| randoms.push(line.client_random[0])).unwrap();
-            randoms
-        }
-    }
-
-    fn line(random: u8) -> Vec<u8> {
-        format!("CLIENT_RANDOM {} 0102\n", format!("{random:02x}").repeat(32)).into_bytes()
-    }
-
     #[test]
-    fn lines_come_whole_however_they_are_written() {
-        let mut pipe = Pipe::new();
-        assert_eq!(pipe.pass(&[line(1), line(2)].concat()), [1, 2]);
-        let (first, second) = (line(3), line(4));
-        assert_eq!(pipe.pass(&first[..9]), []);
-        assert_eq!(pipe.pass(&[&first[9..], &second[..1]].concat()), [3]);
-        assert_eq!(pipe.pass(&second[1..]), [4]);
-        assert_eq!(
-            pipe.pass(
-                &line(5).strip_suffix(b"\n").unwrap().iter().chain(b"\r\n").copied().collect::<Vec<_>>()
-            ),
-            [5]
-        );
-        assert_eq!(pipe.reader.ignored(), 0);
-    }
-
-    #[test]
-    fn nonsense_is_counted_and_costs_no_memory() {
-        let mut pipe = Pipe::new();
-        assert_eq!(pipe.pass(&[&b"# a comment\n\nnonsense\n"[..], &line(1)].concat()), [1]);
-        for _ in 0..20 {
-            assert_eq!(pipe.pass(&[b'x'; 3000]), []);
-            assert!(pipe.reader.rest.len() <= MAX_LINE_LEN + 4096);
-        }
-        assert_eq!(pipe.pass(&[&b"\n"[..], &line(2)].concat()), [2]);
-        assert_eq!(pipe.reader.ignored(), 2);
+    fn what_comes_is_read_and_kept_as_it_was() {
+        let (pipe, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+        let mut reader = Reader::new(pipe);
+        let text = format!("CLIENT_RANDOM {} 0102\n# nothing\nnonsense\nCLIENT", "ab".repeat(32));
+        assert_eq!(write(&writer, text.as_bytes()).unwrap(), text.len());
+        let (mut raw, mut lines) = (Vec::new(), 0);
+        reader.read(Some(&mut raw), |_line| lines += 1).unwrap();
+        reader.read(Some(&mut raw), |_line| lines += 1).unwrap();
+        assert_eq!((lines, reader.ignored()), (1, 1));
+        assert_eq!(raw, text.as_bytes());
+        drop(writer);
+        reader.read(None, |_line| lines += 1).unwrap();
+        assert_eq!(lines, 1);
     }
 }
