@@ -25,7 +25,7 @@ pub use netns::{
     is_unshare_filtered, netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user,
 };
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
-pub use process::{Fork, exit_now, fork, is_in_our_process_group};
+pub use process::{Fork, become_on_files, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
 pub use seccomp::confine;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};

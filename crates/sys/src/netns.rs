@@ -22,12 +22,12 @@ pub fn unshare_netns() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
-/// Moves the calling thread, which must be its process' only one, into a mount namespace that starts as a copy.
+/// Moves the calling thread into a mount namespace that starts as a copy. Its working directory and root are its own from then on.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN`; `ENOSPC` when `user.max_mnt_namespaces` is reached. See unshare(2).
 pub fn unshare_mounts() -> io::Result<()> {
-    // SAFETY: CLONE_NEWNS also unshares the working directory and root (CLONE_FS) of the one thread that there is;
+    // SAFETY: CLONE_NEWNS also unshares the working directory and root (CLONE_FS) of this thread, which others do not see then;
     // no memory or descriptor that Rust code relies on changes.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?)
 }

@@ -1,7 +1,7 @@
 //! Making a second process.
 //!
 //! # Kernel interface
-//! fork(2), getpgid(2), _exit(2).
+//! fork(2), getpgid(2), setfsuid(2), setfsgid(2), _exit(2).
 
 use std::io;
 use std::thread;
@@ -34,6 +34,22 @@ pub fn fork() -> io::Result<Fork> {
         return Err(io::Error::last_os_error());
     }
     Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Has the calling thread, and no other, open files as somebody else would. Its supplementary groups are set apart from this.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETUID` and `CAP_SETGID`. See setfsuid(2).
+pub fn become_on_files(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: both calls take an integer and give the id of before; with -1, which is nobody's, that is all they do. They act on the calling thread
+    // alone, as the libraries' other calls of this kind do not.
+    let now = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        [libc::setfsgid(libc::gid_t::MAX), libc::setfsuid(libc::uid_t::MAX)]
+    };
+    let is_done = now.map(i32::cast_unsigned) == [gid, uid];
+    if is_done { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
 
 /// Whether a process is in our process group, and gets what a terminal sends to us. False if it is gone.
