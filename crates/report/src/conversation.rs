@@ -36,10 +36,14 @@ pub enum Keys {
     Present,
     /// Some.
     Partial,
+    /// They stand behind packets that they open: only a reader that is given them beforehand can use them.
+    Late,
     /// The program has logged keys, and none of this connection.
     Missing,
     /// The program has logged no keys at all.
     NeverLogged,
+    /// What keys are logged under was not recorded.
+    HandshakeUnseen,
 }
 
 impl Keys {
@@ -48,8 +52,10 @@ impl Keys {
         match self {
             Self::Present => "present",
             Self::Partial => "partial",
+            Self::Late => "late",
             Self::Missing => "missing",
             Self::NeverLogged => "never logged",
+            Self::HandshakeUnseen => "handshake unseen",
         }
     }
 }
@@ -280,9 +286,9 @@ impl Conversation {
                 add_once(&mut self.protocols, protocol.clone());
             }
             self.version = facts.server_hello.as_ref().map(|hello| hello.version).or(self.version);
-            if let Some(keys) = keys {
-                *self.keys.entry(keys).or_default() += 1;
-            }
+        }
+        if let Some(keys) = keys.filter(|_| self.protocol == "TLS") {
+            *self.keys.entry(keys).or_default() += 1;
         }
     }
 
