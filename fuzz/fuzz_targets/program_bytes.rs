@@ -7,7 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nsntrace_dissect::{dissect, dns, http, tls};
-use nsntrace_keylog::{Keys, Line};
+use nsntrace_keylog::{Keys, Line, Lines};
 use nsntrace_report::{Analysis, Census, Report, Sight, Terms};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -44,14 +44,21 @@ fn read_hello(bytes: &[u8]) {
     }
 }
 
-/// A line that was taken is known from then on.
+/// A line that was taken is known from then on. Lines are the same in whatever pieces they come, and none of them can be two.
 fn read_keys(bytes: &[u8]) {
     let mut keys = Keys::default();
-    for line in bytes.split(|&byte| byte == b'\n').filter_map(Line::parse) {
-        assert!(keys.insert(&line));
+    let (mut lines, mut whole) = (Lines::default(), Vec::new());
+    lines.push(bytes, |line| {
+        assert!(keys.insert(line));
         assert!(!keys.is_empty());
         let _presence = keys.presence(&line.client_random);
-    }
+        assert!(Line::parse(line.text) == Some(*line) && !line.text.contains(&b'\n'));
+        whole.push(line.text.to_vec());
+    });
+    let (mut in_pieces, mut pieces) = (Lines::default(), Vec::new());
+    let len = bytes.first().map_or(1, |&first| usize::from(first).max(1));
+    bytes.chunks(len).for_each(|piece| in_pieces.push(piece, |line| pieces.push(line.text.to_vec())));
+    assert_eq!((pieces, in_pieces.ignored()), (whole, lines.ignored()));
 }
 
 fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
