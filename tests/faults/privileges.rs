@@ -57,6 +57,11 @@ fn worker_by_nat_keeps_one_more_for_further_files() {
 }
 
 #[test]
+fn worker_by_nat_keeps_one_more_for_a_private_file() {
+    check(Caller::Root, &["--tls-keys", "--format", "pcapng"], KILL | NET_ADMIN | FOWNER);
+}
+
+#[test]
 fn worker_by_proxy_keeps_four_over_its_own_namespaces() {
     check(Caller::User, &[], KILL | NET_ADMIN | NET_RAW | NET_BIND_SERVICE | DAC_OVERRIDE);
 }
@@ -84,6 +89,7 @@ const REACH: &str = include_str!("reach.py");
 
 // include/uapi/linux/capability.h
 const DAC_OVERRIDE: u64 = 1 << 1;
+const FOWNER: u64 = 1 << 3;
 const KILL: u64 = 1 << 5;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 const NET_ADMIN: u64 = 1 << 12;

@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) respect_firewall: bool,
     /// Where the report goes, as JSON.
     pub(crate) report: Option<PathBuf>,
+    /// Have the program log its TLS keys, and write them down.
+    pub(crate) tls_keys: bool,
     /// Whom the program may talk to; with none, anybody.
     pub(crate) expected: Vec<Expectation>,
     /// Whom it may not.
@@ -116,6 +118,7 @@ impl Default for Options {
             net: None,
             respect_firewall: false,
             report: None,
+            tls_keys: false,
             expected: Vec::new(),
             denied: Vec::new(),
             use_public_dns: false,

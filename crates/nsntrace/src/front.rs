@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+use nsntrace_keylog::Fifo;
 use nsntrace_netns::{Netns, user};
 use nsntrace_sys::Inherited;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, set_child_subreaper, wait};
@@ -46,8 +47,11 @@ enum Started {
 fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Started), Failure> {
     let bounds = if plan.needs_user_namespace { Some(user::enter()?) } else { None };
     let servers = plan.name_service.loopback_servers();
-    let (netns, inside) = Netns::create(|| Inside::open(&servers))?;
-    let channel = worker::fork(plan, &netns, inside?, inherited)?;
+    let keylog = plan.keylog.as_ref();
+    let (netns, inside) = Netns::create(|| Inside::open(&servers, keylog))?;
+    let inside = inside?;
+    let keys = copy_of(inside.keys.as_ref())?;
+    let channel = worker::fork(plan, &netns, inside, inherited)?;
     plan.outfile.hand_over();
     if plan.options.wait_all {
         // After worker was forked: it is not among those that we are to wait for.
@@ -59,14 +63,21 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         user: plan.user.as_ref(),
         bounds: bounds.as_ref(),
         name_service: &plan.name_service,
+        keys: keys.as_ref(),
         stdout_to_stderr: plan.outfile.is_stdout,
         mask: watch.mask,
         ignores_children: watch.ignores_children,
     };
     let waiting = program.fork(&netns)?;
     let messages = Messages { quiet: plan.options.quiet };
-    let mut front =
-        Front { messages, events: watch.with(channel), netns, lines: Vec::new(), offences: Vec::new() };
+    let mut front = Front {
+        messages,
+        events: watch.with(channel),
+        netns,
+        _keys: keys,
+        lines: Vec::new(),
+        offences: Vec::new(),
+    };
     let started = match front.wait_until_ready(plan, &waiting) {
         Ok(None) => Started::Program(waiting.release()?),
         Ok(Some(signal)) => {
@@ -86,6 +97,8 @@ struct Front {
     messages: Messages,
     events: Events,
     netns: Netns,
+    /// Held, so that nobody who opens the pipe waits for a reader, whatever becomes of worker.
+    _keys: Option<Fifo>,
     /// Who was talked to.
     lines: Vec<String>,
     /// Who was, and should not have been.
@@ -115,6 +128,9 @@ impl Front {
                     for server in plan.name_service.unreachable_servers() {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));
+                    }
+                    if plan.keylog.is_some() {
+                        self.messages.note(KEYS_INSIDE);
                     }
                     self.messages.started(&plan.options.program, &interface, transport, v4, v6);
                     return Ok(None);
@@ -243,6 +259,12 @@ impl Front {
     }
 }
 
+/// Kept for as long as we live, whatever becomes of worker: nobody is to wait for ever for somebody who reads the pipe.
+fn copy_of(keys: Option<&Fifo>) -> Result<Option<Fifo>, Failure> {
+    let copy = keys.map(Fifo::try_clone).transpose();
+    copy.map_err(|error| Failure::of("cannot duplicate a descriptor", &error))
+}
+
 /// How the program ended, if it has. The ends of other children are taken in: with `--wait-all` we adopt what it leaves behind.
 fn look_for_end(pid: Pid) -> Result<Option<End>, Failure> {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
@@ -268,6 +290,9 @@ fn reap() -> bool {
         }
     }
 }
+
+const KEYS_INSIDE: &str =
+    "TLS keys go into the capture: whoever can read it can read what was encrypted, so its mode is 0600";
 
 fn worker_gone() -> Failure {
     Failure::new("the capture was cut short: the process that wrote it is gone")

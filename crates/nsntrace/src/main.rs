@@ -10,6 +10,7 @@ mod filter;
 mod flags;
 mod front;
 mod help;
+mod keylog;
 mod messages;
 mod nameservice;
 mod outfile;

@@ -98,6 +98,11 @@ impl NameService {
             return Ok(());
         }
         Self::separate_mounts()?;
+        self.cover()
+    }
+
+    /// Covers what there is to cover, in a mount namespace that this process has already.
+    pub(crate) fn cover(&self) -> Result<(), Failure> {
         for (path, cover) in &self.covered {
             cover
                 .over(path)

@@ -1,16 +1,19 @@
 //! The file that packets go to, or the files.
 
+mod privacy;
 mod series;
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsntrace_pcapwriter::{Compression, Format};
 
+pub(crate) use self::privacy::Privacy;
 use self::series::Series;
 use crate::failure::Failure;
 use crate::flags::Rotation;
@@ -23,6 +26,7 @@ pub(crate) struct Outfile {
     first: RefCell<Option<File>>,
     files: RefCell<Files>,
     pub(crate) encoding: Encoding,
+    privacy: Privacy,
     /// Somebody reads while we write: packets are to arrive soon.
     pub(crate) is_stream: bool,
     /// Packets go to standard output, so the program's own words must not.
@@ -41,39 +45,54 @@ pub(crate) struct Encoding {
 impl Encoding {
     /// What was typed, else what the name says.
     fn of(path: &Path, format: Option<Format>) -> Self {
-        let format = format.unwrap_or_else(|| Format::of_path(path));
-        Self { format, compression: Compression::of_path(path) }
+        Self { format: format_of(path, format), compression: Compression::of_path(path) }
     }
+}
+
+/// The format that was typed, else what the name says.
+pub(crate) fn format_of(path: &Path, format: Option<Format>) -> Format {
+    format.unwrap_or_else(|| Format::of_path(path))
 }
 
 /// The files that follow the first, where the user wants several.
 #[derive(Debug, Default)]
-pub(crate) struct Files(Option<Series>);
+pub(crate) struct Files {
+    series: Option<Series>,
+    privacy: Privacy,
+}
 
 impl Files {
     /// Opens the next file of a series, empty.
     pub(crate) fn next(&mut self, timestamp_ns: u64) -> Option<io::Result<File>> {
-        let file = self.0.as_mut()?.next(timestamp_ns);
-        Some(file.and_then(|file| empty(&file).map(|()| file)))
+        let file = self.series.as_mut()?.next(timestamp_ns);
+        Some(file.and_then(|file| {
+            self.privacy.impose(&file)?;
+            empty(&file).map(|()| file)
+        }))
     }
 }
 
 impl Outfile {
     /// Opens `path`, or standard output for `-`; with a rotation, the first of the files that are called after `path`.
-    pub(crate) fn open(path: &Path, format: Option<Format>, rotation: Rotation) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        path: &Path,
+        format: Option<Format>,
+        rotation: Rotation,
+        privacy: Privacy,
+    ) -> Result<Self, Failure> {
         let encoding = Encoding::of(path, format);
         if path == Path::new("-") {
-            return Self::stdout(encoding, rotation);
+            return Self::stdout(encoding, rotation, privacy);
         }
         let failed = |error| Failure::of(&format!("cannot write to '{}'", path.display()), &error);
         if rotation.is_on() {
-            Self::series(path, encoding, rotation).map_err(failed)
+            Self::series(path, encoding, rotation, privacy).map_err(failed)
         } else {
-            Self::named(path, encoding).map_err(failed)
+            Self::named(path, encoding, privacy).map_err(failed)
         }
     }
 
-    fn stdout(encoding: Encoding, rotation: Rotation) -> Result<Self, Failure> {
+    fn stdout(encoding: Encoding, rotation: Rotation, privacy: Privacy) -> Result<Self, Failure> {
         if io::stdout().is_terminal() {
             return Err(Failure::new("cannot write packets to a terminal")
                 .hint("pipe them to a reader, as in: nsntrace -o - program | tshark -r -"));
@@ -84,38 +103,45 @@ impl Outfile {
             );
         }
         let copy = io::stdout().as_fd().try_clone_to_owned();
-        let first = File::from(copy.map_err(|error| Failure::of("cannot use standard output", &error))?);
+        let failed = |error| Failure::of("cannot use standard output", &error);
+        let first = File::from(copy.map_err(failed)?);
+        privacy.check(&first).map_err(failed)?;
         let is_stream = !is_regular(&first);
         let (first, files) = (RefCell::new(Some(first)), RefCell::default());
-        Ok(Self { first, files, encoding, is_stream, is_stdout: true, is_new: false })
+        Ok(Self { first, files, encoding, privacy, is_stream, is_stdout: true, is_new: false })
     }
 
-    fn named(path: &Path, encoding: Encoding) -> io::Result<Self> {
+    fn named(path: &Path, encoding: Encoding, privacy: Privacy) -> io::Result<Self> {
         let is_new =
             matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
         // Truncated by `take`: a trace whose network cannot be made must not cost the last one.
-        let first = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        let first = options.write(true).create(true).truncate(false).mode(privacy.mode()).open(path)?;
+        privacy.check(&first)?;
         let is_stream = !is_regular(&first);
         let (first, files) = (RefCell::new(Some(first)), RefCell::default());
-        Ok(Self { first, files, encoding, is_stream, is_stdout: false, is_new })
+        Ok(Self { first, files, encoding, privacy, is_stream, is_stdout: false, is_new })
     }
 
-    fn series(path: &Path, encoding: Encoding, rotation: Rotation) -> io::Result<Self> {
+    fn series(path: &Path, encoding: Encoding, rotation: Rotation, privacy: Privacy) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             // What would be called after a device or a pipe is not what was meant.
             return Err(io::Error::other("new files can be begun beside a regular file only"));
         }
-        let mut series = Series::new(path, rotation.keep)?;
+        let mut series = Series::new(path, rotation.keep, privacy.mode())?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = series.next(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))?;
-        let (first, files) = (RefCell::new(Some(first)), RefCell::new(Files(Some(series))));
-        Ok(Self { first, files, encoding, is_stream: false, is_stdout: false, is_new: false })
+        privacy.check(&first)?;
+        let files = Files { series: Some(series), privacy };
+        let (first, files) = (RefCell::new(Some(first)), RefCell::new(files));
+        Ok(Self { first, files, encoding, privacy, is_stream: false, is_stdout: false, is_new: false })
     }
 
     /// Takes the files to write to them. One that was there before is emptied; standard output may hold somebody else's bytes, which
     /// stay.
     pub(crate) fn take(&self) -> io::Result<(File, Files)> {
         let first = self.first.take().ok_or(io::ErrorKind::NotFound)?;
+        self.privacy.impose(&first)?;
         if !self.is_stream && !self.is_stdout {
             empty(&first)?;
         }
@@ -139,7 +165,7 @@ impl Outfile {
 
     /// Removes the file if it was made for a trace that is not to be.
     pub(crate) fn discard(&self, path: &Path) {
-        match self.files.take().0 {
+        match self.files.take().series {
             Some(mut series) => series.discard(),
             // It stays behind then, with no packet in it, and the failure that brought us here is the one to tell of.
             None if self.is_new => {

@@ -8,8 +8,9 @@ use nsntrace_link::{IfName, Link, RouteSocket};
 use crate::failure::Failure;
 use crate::filter;
 use crate::flags::Options;
+use crate::keylog::Keylog;
 use crate::nameservice::NameService;
-use crate::outfile::Outfile;
+use crate::outfile::{Outfile, Privacy};
 use crate::program;
 use crate::report_file::ReportFile;
 use crate::transport::{self, Transport};
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) needs_user_namespace: bool,
     /// The link of `--device`.
     pub(crate) device: Option<Link>,
+    /// What `--tls-keys` takes.
+    pub(crate) keylog: Option<Keylog>,
     pub(crate) outfile: Outfile,
     /// What `--report` names. Worker's from the moment at which it takes it.
     pub(crate) report: RefCell<Option<ReportFile>>,
@@ -45,9 +48,10 @@ impl Plan {
         if let (Some(typed), true) = (&options.user, needs_user_namespace) {
             return Err(no_other_user(typed));
         }
+        let keylog = Keylog::find(&options, user.as_ref())?;
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let (outfile, report) = open_outputs(&options)?;
+        let (outfile, report) = open_outputs(&options, keylog.as_ref())?;
         let report = RefCell::new(report);
         Ok(Self {
             options,
@@ -57,6 +61,7 @@ impl Plan {
             transport,
             needs_user_namespace,
             device,
+            keylog,
             outfile,
             report,
         })
@@ -97,8 +102,12 @@ fn no_other_user(typed: &str) -> Failure {
 }
 
 /// Opens what packets and the report go to, or leaves neither behind.
-fn open_outputs(options: &Options) -> Result<(Outfile, Option<ReportFile>), Failure> {
-    let outfile = Outfile::open(&options.outfile, options.format, options.rotation)?;
+fn open_outputs(
+    options: &Options,
+    keylog: Option<&Keylog>,
+) -> Result<(Outfile, Option<ReportFile>), Failure> {
+    let privacy = if keylog.is_some() { Privacy::Secret } else { Privacy::Usual };
+    let outfile = Outfile::open(&options.outfile, options.format, options.rotation, privacy)?;
     let Some(path) = &options.report else { return Ok((outfile, None)) };
     let opened = ReportFile::open(path).and_then(|report| match outfile.check_apart_from(&report) {
         Ok(()) => Ok(report),

@@ -19,12 +19,14 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nsntrace_keylog::Fifo;
 use nsntrace_netns::{Netns, user::Bounds};
 use nsntrace_sys::{Fork, SignalMask};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, waitpid};
 
 use crate::failure::Failure;
+use crate::keylog;
 use crate::nameservice::NameService;
 use crate::status;
 use crate::user::Identity;
@@ -37,6 +39,8 @@ pub(crate) struct Program<'a> {
     /// What an exec could give to us before we entered a user namespace, if we did.
     pub(crate) bounds: Option<&'a Bounds>,
     pub(crate) name_service: &'a NameService,
+    /// Where its TLS keys are to go.
+    pub(crate) keys: Option<&'a Fifo>,
     /// Its standard output goes to standard error: ours is the capture's.
     pub(crate) stdout_to_stderr: bool,
     /// The signal mask that we were started with.
@@ -119,7 +123,7 @@ impl Program<'_> {
     fn prepare(&self, netns: &Netns, front: Pid) -> Result<(), Failure> {
         let step = |what: &'static str| move |errno: rustix::io::Errno| Failure::of(what, &errno);
         netns.enter()?;
-        self.name_service.apply()?;
+        self.arrange_mounts()?;
         if self.stdout_to_stderr {
             rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd())
                 .map_err(step("cannot send the program's output to standard error"))?;
@@ -134,6 +138,17 @@ impl Program<'_> {
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(step("cannot tie the program to nsntrace"))?;
         if getppid() == Some(front) { Ok(()) } else { Err(Failure::new("nsntrace was killed")) }
+    }
+
+    /// What it is not to see of the host, and what only it is to see.
+    fn arrange_mounts(&self) -> Result<(), Failure> {
+        if self.keys.is_none() {
+            return self.name_service.apply();
+        }
+        NameService::separate_mounts()?;
+        self.name_service.cover()?;
+        let mounted = self.keys.map_or(Ok(()), Fifo::mount);
+        mounted.map_err(|error| Failure::of("cannot mount the pipe for TLS keys", &error))
     }
 
     /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.
@@ -159,6 +174,7 @@ impl Program<'_> {
         let mut command = Command::new(name);
         command.args(arguments);
         command.envs(self.user.into_iter().flat_map(Identity::environment));
+        command.envs(self.keys.into_iter().flat_map(|_| keylog::variables()));
         command
     }
 

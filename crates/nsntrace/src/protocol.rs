@@ -45,8 +45,6 @@ pub(crate) enum Order {
     Hurry,
     /// Where the program's wishes for sockets arrive.
     Creations(OwnedFd),
-    /// Where the program's TLS keys arrive.
-    Keys(OwnedFd),
 }
 
 /// What became of the packets.
@@ -173,7 +171,6 @@ impl Order {
             Self::Finish => (FINISH, None),
             Self::Hurry => (HURRY, None),
             Self::Creations(descriptor) => (CREATIONS, Some(descriptor.as_fd())),
-            Self::Keys(descriptor) => (KEYS, Some(descriptor.as_fd())),
         }
     }
 
@@ -182,7 +179,6 @@ impl Order {
             (FINISH, None) => Some(Self::Finish),
             (HURRY, None) => Some(Self::Hurry),
             (CREATIONS, Some(descriptor)) => Some(Self::Creations(descriptor)),
-            (KEYS, Some(descriptor)) => Some(Self::Keys(descriptor)),
             _ => None,
         }
     }
@@ -264,7 +260,6 @@ fn some(field: &str) -> Option<String> {
 const FINISH: &str = "finish";
 const HURRY: &str = "hurry";
 const CREATIONS: &str = "creations";
-const KEYS: &str = "keys";
 const SEPARATOR: char = '\0';
 /// More than any message needs.
 const MESSAGE_BYTES: usize = 8192;
@@ -329,8 +324,8 @@ mod tests {
     fn a_descriptor_arrives_as_one_of_the_same_file() {
         let (front, worker) = Channel::pair().unwrap();
         let (reader, writer) = io::pipe().unwrap();
-        front.order(&Order::Keys(writer.into()));
-        let Some(Order::Keys(received)) = worker.next_order() else { panic!("another order") };
+        front.order(&Order::Creations(writer.into()));
+        let Some(Order::Creations(received)) = worker.next_order() else { panic!("another order") };
         rustix::io::write(&received, b"key").unwrap();
         drop(received);
         assert_eq!(io::read_to_string(reader).unwrap(), "key");

@@ -5,7 +5,9 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::thread;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -82,6 +84,24 @@ impl Identity {
             ("LOGNAME", (&self.name).into()),
             ("SHELL", (&self.shell).into()),
         ]
+    }
+
+    /// Does something with files as this user would do it. On a thread of its own, that ends with it: nobody else's rights change, and the user
+    /// gets no hold of us by it.
+    pub(crate) fn with_rights_on_files<T: Send>(
+        &self,
+        act: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        let groups: Vec<_> = self.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        let act = || {
+            set_thread_groups(&groups)?;
+            nsntrace_sys::become_on_files(self.uid, self.gid)?;
+            act()
+        };
+        thread::scope(|scope| {
+            let done = thread::Builder::new().spawn_scoped(scope, act)?.join();
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Makes the calling thread, its process' only one, run as this user for good.

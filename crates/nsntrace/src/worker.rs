@@ -25,6 +25,7 @@ use std::os::fd::AsFd as _;
 use std::thread;
 
 use nsntrace_capture::{Tap, ring_geometry};
+use nsntrace_keylog::Fifo;
 use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_relay::{Listener, Relay, Unbound};
@@ -34,6 +35,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, waitpid};
 
 use crate::failure::Failure;
+use crate::keylog::{self, Keylog};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
 use network::{Knocks, Network};
@@ -53,11 +55,13 @@ pub(crate) struct Inside {
     pub(crate) tap: Tap,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) knocks: Knocks,
+    /// Where TLS keys arrive.
+    pub(crate) keys: Option<Fifo>,
 }
 
 impl Inside {
     /// Opens everything in the calling thread's namespace, a fresh one, and brings its loopback up.
-    pub(crate) fn open(servers: &[IpAddr]) -> Result<Self, Failure> {
+    pub(crate) fn open(servers: &[IpAddr], keylog: Option<&Keylog>) -> Result<Self, Failure> {
         let mut route = RouteSocket::open()?;
         // Addresses of loopback can be bound to only while it is up.
         route.set_up(IfIndex::LOOPBACK)?;
@@ -70,6 +74,7 @@ impl Inside {
             tap: Tap::open()?,
             listeners,
             knocks: Knocks::open()?,
+            keys: keylog::make_pipe(keylog)?,
         })
     }
 }
@@ -141,7 +146,7 @@ fn set_up<'a>(
     inherited: Inherited,
     front: Pid,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys } = inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
@@ -154,7 +159,7 @@ fn set_up<'a>(
     })?;
     let relay = Relay::new(listeners)?;
     // Last of what can fail: it empties a file that was there before.
-    let recorder = Recorder::start(ring?, &network, plan, channel)?;
+    let recorder = Recorder::start(ring?, &network, plan, channel, keys)?;
     privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));

@@ -176,6 +176,13 @@ pub(crate) const FLAGS: &[Flag] = &[
     },
     Flag {
         short: None,
+        long: "tls-keys",
+        group: Group::Meaning,
+        effect: Effect::Switch(|options| options.tls_keys = true),
+        help: "have the program log its TLS keys, and write them into the pcapng, mode 0600",
+    },
+    Flag {
+        short: None,
         long: "report",
         group: Group::Meaning,
         effect: Effect::Value("FILE", |options, file| {

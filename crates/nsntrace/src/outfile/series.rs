@@ -25,6 +25,8 @@ pub(crate) struct Series {
     /// Those of this trace that are there, oldest first. Of numbered ones that all stay only the last.
     made: VecDeque<OsString>,
     keep: Option<usize>,
+    /// Of files that are made.
+    mode: Mode,
 }
 
 /// How the next file is called.
@@ -37,16 +39,22 @@ enum Names {
 }
 
 impl Series {
-    /// The files called after `path`, of which the newest `keep` stay.
+    /// The files called after `path`, of which the newest `keep` stay. Those that are made have `mode`, less umask.
     ///
     /// # Errors
     /// There is no such folder, or `path` does not name a file.
-    pub(crate) fn new(path: &Path, keep: Option<usize>) -> io::Result<Self> {
+    pub(crate) fn new(path: &Path, keep: Option<usize>, mode: u32) -> io::Result<Self> {
         let ends_with_slash = path.as_os_str().as_bytes().ends_with(b"/");
         let name = path.file_name().filter(|_| !ends_with_slash).ok_or(io::ErrorKind::IsADirectory)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { folder, names: Names::of(name)?, made: VecDeque::new(), keep })
+        Ok(Self {
+            folder,
+            names: Names::of(name)?,
+            made: VecDeque::new(),
+            keep,
+            mode: Mode::from_raw_mode(mode),
+        })
     }
 
     /// Opens the next file, which begins at a time in nanoseconds since the epoch, after removing what is one too many. A name with
@@ -110,7 +118,7 @@ impl Series {
             Names::Numbered { .. } => OFlags::EXCL,
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | how;
-        openat(&self.folder, name, flags, Mode::from_raw_mode(0o666))
+        openat(&self.folder, name, flags, self.mode)
     }
 }
 

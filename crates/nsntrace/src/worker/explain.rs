@@ -7,14 +7,19 @@
 
 mod beside;
 mod explainer;
+mod inbox;
+mod keys;
 mod survey;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use nsntrace_report::{Flow, FlowNumber, Head, Report};
 
 pub(crate) use self::beside::{Beside, Note};
 pub(crate) use self::explainer::{Ending, Explainer};
+pub(crate) use self::inbox::{Inbox, Random, Secret};
+pub(crate) use self::keys::KeyReader;
 pub(crate) use self::survey::Survey;
 
 /// What was seen of a block, or of several.
@@ -24,6 +29,8 @@ pub(crate) struct Question {
     flows: Vec<(FlowNumber, Flow)>,
     /// What is worth reading.
     heads: Vec<Head>,
+    /// Until when somebody waits for the answer.
+    deadline: Option<Instant>,
 }
 
 impl Question {
@@ -39,6 +46,10 @@ pub(crate) struct Answer {
     names: Vec<(IpAddr, String)>,
     /// What to say at the next packet of a flow.
     comments: Vec<(FlowNumber, String)>,
+    /// Handshakes of TLS whose keys are needed from here on, by client random.
+    pub(crate) handshakes: Vec<(Random, FlowNumber)>,
+    /// It came too late for the block that it is about.
+    pub(crate) is_behind: bool,
 }
 
 /// What is told at the end.

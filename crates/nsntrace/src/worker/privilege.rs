@@ -63,10 +63,13 @@ fn needed_for_network(transport: Transport) -> CapabilitySet {
     }
 }
 
-/// Further files may be begun in a directory of somebody else's, and what is below /run may be taken back without being root.
+/// Further files may be begun in a directory of somebody else's, and what is below /run may be taken back without being root. A file that keys go into is
+/// made private, whoever owns it.
 fn needed_for_files(plan: &Plan) -> CapabilitySet {
     let is_needed = plan.options.rotation.is_on() || !geteuid().is_root();
-    if is_needed { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() }
+    let for_names = if is_needed { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
+    let for_modes = if plan.keylog.is_some() { CapabilitySet::FOWNER } else { CapabilitySet::empty() };
+    for_names | for_modes
 }
 
 fn cannot_give_up(errno: Errno) -> Failure {

@@ -13,10 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statistics};
+use nsntrace_keylog::Fifo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::explain::{Ending, Explainer};
+use super::explain::{Ending, Explainer, KeyReader};
 use super::network::Network;
 use super::recording::{Recording, now_ns};
 use crate::failure::{Failure, chain};
@@ -32,6 +33,8 @@ pub(crate) struct Recorder {
     stop: Option<OwnedFd>,
     /// At its end when the thread is.
     done: OwnedFd,
+    /// Who reads TLS keys, for longer than packets are recorded.
+    keys: Option<KeyReader>,
 }
 
 impl Recorder {
@@ -43,14 +46,17 @@ impl Recorder {
         network: &Network,
         plan: &Plan,
         channel: &Channel,
+        keys: Option<Fifo>,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
         let channel =
             channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
-        let explainer = Explainer::start(plan, network.transport(), now_ns())?;
+        let keys = start_keys(keys, plan, &channel)?;
+        let inbox = keys.as_ref().map(KeyReader::inbox);
+        let explainer = Explainer::start(plan, network.transport(), now_ns(), inbox)?;
         // As late as can be: it empties a file that was there before.
-        let recording = Recording::begin(plan, network.transport())?;
+        let recording = Recording::begin(plan, network.transport(), inbox)?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {
@@ -65,7 +71,7 @@ impl Recorder {
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { counter, outcome, stop: Some(stop), done })
+        Ok(Self { counter, outcome, stop: Some(stop), done, keys })
     }
 
     /// Ends the capture here, though the thread is still to read what has come.
@@ -86,6 +92,13 @@ impl Recorder {
     /// Readable when the file is complete.
     pub(crate) fn done(&self) -> BorrowedFd<'_> {
         self.done.as_fd()
+    }
+
+    /// Reads the last TLS keys.
+    pub(crate) fn end_keys(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.end();
+        }
     }
 
     /// What became of the packets. Waits for the file to be complete.
@@ -110,13 +123,14 @@ impl Thread<'_> {
     /// The thread's life.
     fn record(mut self) -> Outcome {
         let counted = self.run();
-        let Self { recording, explainer, .. } = self;
+        let Self { mut recording, explainer, .. } = self;
+        let late = recording.end_secrets(explainer.as_ref().map(|explainer| &explainer.survey));
         let mut outcome = match counted {
             Ok(counted) => recording.end(counted),
             Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
         };
         if let Some(explainer) = explainer {
-            outcome.told = explainer.end(&Ending { outcome: &outcome });
+            outcome.told = explainer.end(&Ending { outcome: &outcome, late: &late });
             outcome.output_error = outcome.output_error.or(outcome.told.error.take());
         }
         outcome
@@ -158,11 +172,18 @@ impl Thread<'_> {
 
 /// Looks at a block, if anybody wants to know, and records it. False when a limit is reached.
 fn take(block: &Block<'_>, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
-    let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, &[]) };
+    let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, None) };
     for answer in survey.look(block) {
         recording.learn(answer);
     }
-    recording.record(block, survey.flows())
+    recording.record(block, Some(survey))
+}
+
+fn start_keys(fifo: Option<Fifo>, plan: &Plan, channel: &Channel) -> Result<Option<KeyReader>, Failure> {
+    let (Some(fifo), Some(keylog)) = (fifo, &plan.keylog) else { return Ok(None) };
+    let channel =
+        channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
+    KeyReader::start(fifo, keylog, channel).map(Some)
 }
 
 /// What the thread was woken by.

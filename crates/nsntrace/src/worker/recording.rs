@@ -9,7 +9,9 @@ mod bounds;
 mod clock;
 mod head;
 mod place;
+mod secrets;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -19,13 +21,13 @@ use std::time::{Duration, SystemTime};
 use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
 use nsntrace_link::IfIndex;
 use nsntrace_pcapwriter::{Direction, Output, Packet, Statistics, Writer, WriterError};
-use nsntrace_report::FlowNumber;
 
 use self::bounds::{Bounds, Next};
 use self::clock::Clock;
 use self::head::Head;
 use self::place::Place;
-use super::explain::{Answer, Beside, Note, Told};
+use self::secrets::Secrets;
+use super::explain::{Answer, Beside, Inbox, Note, Random, Survey, Told};
 use crate::failure::{Failure, chain};
 use crate::outfile::Files;
 use crate::plan::Plan;
@@ -37,6 +39,8 @@ pub(crate) struct Recording {
     head: Head,
     /// What is known of packets besides what is in them.
     beside: Beside,
+    /// TLS keys, if they are wanted.
+    secrets: Option<Secrets>,
     files: Files,
     bounds: Bounds,
     clock: Clock,
@@ -72,24 +76,28 @@ impl Recording {
     ///
     /// # Errors
     /// The output takes nothing.
-    pub(crate) fn begin(plan: &Plan, transport: Transport) -> Result<Self, Failure> {
+    pub(crate) fn begin(plan: &Plan, transport: Transport, keys: Option<&Inbox>) -> Result<Self, Failure> {
         let (first, files) =
             plan.outfile.take().map_err(|error| Failure::of("cannot write the capture", &error))?;
         let started_ns = now_ns();
         let head = Head::of(plan, transport);
         let open = Open::begin(&head, first, started_ns)?;
         let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
-        Ok(Self {
+        let secrets = keys.map(|inbox| Secrets::new(inbox.clone(), plan.options.rotation));
+        let mut recording = Self {
             head,
             beside: Beside::default(),
+            secrets,
             files,
             bounds,
             clock: Clock::start(),
-            open: Some(open),
+            open: None,
             closed: Counts::default(),
             error: None,
             is_trouble_told: false,
-        })
+        };
+        recording.begin_file(open, None);
+        Ok(recording)
     }
 
     /// How long the recording lasts at most from now on, if the user has set an end.
@@ -115,20 +123,34 @@ impl Recording {
 
     /// Takes what was found out, and writes what has to stand in front of packets.
     pub(crate) fn learn(&mut self, answer: Answer) {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.learn(&answer);
+        }
         self.beside.learn(answer, self.open.as_mut().map(|open| &mut open.writer));
     }
 
-    /// Records a block, whose frames are of these flows. False when a limit is reached, after which nothing more is recorded.
-    pub(crate) fn record(&mut self, block: &Block<'_>, flows: &[Option<FlowNumber>]) -> bool {
+    /// Records a block, which somebody may have looked at. False when a limit is reached, after which nothing more is recorded.
+    pub(crate) fn record(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
         self.follow_clock();
-        let notes = self.beside.notes(flows);
+        if let (Some(secrets), Some(open)) = (&mut self.secrets, &mut self.open) {
+            secrets.write(&mut open.writer, survey);
+        }
+        let is_to_go_on = self.record_frames(block, survey);
+        if let Some(secrets) = &mut self.secrets {
+            secrets.pass();
+        }
+        is_to_go_on
+    }
+
+    fn record_frames(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
+        let notes = self.beside.notes(survey.map_or(&[], Survey::flows));
         let mut frames = Noted { frames: block.frames(), notes: notes.iter() };
         let mut dropped = block.dropped_before;
         let mut next = frames.next();
         while let Some((frame, note)) = next {
             match self.bounds.before(frame.timestamp_ns, self.position()) {
                 Next::End => return false,
-                Next::File => self.begin_next_file(frame.timestamp_ns),
+                Next::File => self.begin_next_file(frame.timestamp_ns, survey),
                 Next::Packet => {}
             }
             next = self.fill((&frame, note), mem::take(&mut dropped), &mut frames);
@@ -225,11 +247,12 @@ impl Recording {
         None
     }
 
-    fn begin_next_file(&mut self, started_ns: u64) {
+    fn begin_next_file(&mut self, started_ns: u64, survey: Option<&Survey>) {
         self.bounds.begin_file(started_ns);
         if self.open.as_ref().is_none_or(|open| open.writer.so_far().error.is_some()) {
             return;
         }
+        self.end_secrets(survey);
         self.close(None);
         if self.error.is_some() {
             return;
@@ -239,13 +262,27 @@ impl Recording {
                 .and_then(|file| Open::begin(&self.head, file, started_ns))
         });
         match next {
-            Some(Ok(mut open)) => {
-                self.beside.repeat(&mut open.writer);
-                self.open = Some(open);
-            }
+            Some(Ok(open)) => self.begin_file(open, survey),
             Some(Err(error)) => self.error = Some(error),
             None => {}
         }
+    }
+
+    /// Goes on with a file that has nothing but its head.
+    fn begin_file(&mut self, mut open: Open, survey: Option<&Survey>) {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.begin_file(&mut open.writer, survey);
+        }
+        self.beside.repeat(&mut open.writer);
+        self.open = Some(open);
+    }
+
+    /// Writes the keys that have come until now. Gives the connections whose keys stand behind their packets.
+    pub(crate) fn end_secrets(&mut self, survey: Option<&Survey>) -> HashSet<Random> {
+        if let (Some(secrets), Some(open)) = (&mut self.secrets, &mut self.open) {
+            secrets.end_file(&mut open.writer, survey);
+        }
+        self.secrets.as_ref().map(|secrets| secrets.late().clone()).unwrap_or_default()
     }
 
     /// Finishes the open file. Without a count of the kernel's, it received what became of its packets.

@@ -73,6 +73,7 @@ impl<'a> Service<'a> {
         self.end_recording();
         let survivors = self.netns.members();
         self.wait_for_recorder();
+        self.recorder.end_keys();
         self.close(survivors);
     }
 
@@ -119,7 +120,7 @@ impl<'a> Service<'a> {
         let next = match self.channel.next_order() {
             Some(Order::Finish) => State::Ended,
             Some(Order::Hurry) => State::Hurried,
-            Some(Order::Creations(_) | Order::Keys(_)) => State::Running,
+            Some(Order::Creations(_)) => State::Running,
             None => State::Orphaned,
         };
         self.state = self.state.max(next);

@@ -8,6 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use nsntrace_report::{Analysis, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
 
+use super::inbox::{Inbox, Random};
+use super::keys::{Handshakes, keys_of};
 use super::{Answer, Question, Survey, Told};
 use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
@@ -23,11 +25,14 @@ pub(crate) struct Explainer {
     terms: Terms,
     report: Option<ReportFile>,
     head: Vec<(&'static str, Json)>,
+    inbox: Option<Inbox>,
 }
 
 /// How a trace ended.
 pub(crate) struct Ending<'a> {
     pub(crate) outcome: &'a Outcome,
+    /// Connections whose keys stand behind their packets.
+    pub(crate) late: &'a HashSet<Random>,
 }
 
 /// What the thread has found out.
@@ -36,18 +41,26 @@ struct Explanation {
     analysis: Analysis,
     /// Addresses whose name in /etc/hosts was given.
     hosts: HashSet<IpAddr>,
+    /// Where keys are written down.
+    handshakes: Option<Handshakes>,
 }
 
 impl Explainer {
     /// Starts the thread, if there is anything to explain: a report that somebody reads, or a file that has room for it.
-    pub(crate) fn start(plan: &Plan, transport: Transport, started_ns: u64) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(
+        plan: &Plan,
+        transport: Transport,
+        started_ns: u64,
+        inbox: Option<&Inbox>,
+    ) -> Result<Option<Self>, Failure> {
         let writes_down = plan.outfile.explains();
         if !writes_down && !plan.wants_report() {
             return Ok(None);
         }
         let (questions, asked) = sync_channel(QUESTIONS);
         let (answers, answered) = channel();
-        let run = move || explain(&asked, &answers);
+        let handshakes = inbox.cloned().map(Handshakes::new);
+        let run = move || explain(&asked, &answers, handshakes);
         let thread = thread::Builder::new().name("nsntrace-explain".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
         let terms = Terms {
@@ -62,20 +75,30 @@ impl Explainer {
             ("program", Json::text(plan.options.program.to_string_lossy())),
             ("transport", Json::text(transport.name())),
         ];
-        Ok(Some(Self { survey, thread, terms, report: plan.report.take(), head }))
+        Ok(Some(Self { survey, thread, terms, report: plan.report.take(), head, inbox: inbox.cloned() }))
     }
 
     /// Ends the thread and reports.
     pub(crate) fn end(self, ending: &Ending<'_>) -> Told {
-        let Self { survey, thread, mut terms, report: file, mut head } = self;
+        let Self { survey, thread, mut terms, report: file, mut head, inbox } = self;
         let (census, is_sampled) = survey.finish();
         let failed = "the thread that explains packets has failed";
         let Ok(Explanation { analysis, .. }) = thread.join() else {
             return Told { error: Some(failed.into()), ..Told::default() };
         };
         terms.is_sampled = is_sampled;
-        let report = Report::new(&census, &analysis, &terms, |_flow| Some(Known::default()));
+        let keys = |flow| Some(keys_of(&analysis, flow, inbox.as_ref()?, ending.late));
+        let report =
+            Report::new(&census, &analysis, &terms, |flow| Some(Known { process: None, keys: keys(flow) }));
         let mut told = Told::of(&report);
+        if let Some(inbox) = &inbox {
+            let ignored = inbox.ignored();
+            head.push(("ignored_key_lines", ignored.into()));
+            told.lines.extend(
+                (ignored > 0)
+                    .then(|| format!("  {ignored} lines in the key log are no keys, and were left out")),
+            );
+        }
         if let Some(file) = file {
             let Outcome { written, dropped, unwritten, .. } = ending.outcome;
             let counts = [("recorded", written), ("dropped", dropped), ("not_recorded", unwritten)];
@@ -91,12 +114,20 @@ impl Explainer {
 }
 
 /// The thread's life.
-fn explain(questions: &Receiver<Question>, answers: &Sender<Answer>) -> Explanation {
-    let mut explanation = Explanation::default();
+fn explain(
+    questions: &Receiver<Question>,
+    answers: &Sender<Answer>,
+    handshakes: Option<Handshakes>,
+) -> Explanation {
+    let mut explanation = Explanation { handshakes, ..Explanation::default() };
     explanation.analysis.read_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
     for question in questions {
+        let answer = explanation.answer(&question);
+        if let (Some(handshakes), Some(deadline)) = (&mut explanation.handshakes, question.deadline) {
+            handshakes.await_keys(&question.heads, deadline);
+        }
         // Nobody listens any more at the end.
-        let _unheard = answers.send(explanation.answer(&question));
+        let _unheard = answers.send(answer);
     }
     explanation
 }
@@ -108,6 +139,9 @@ impl Explanation {
         for head in &question.heads {
             let found = self.analysis.take(head);
             answer.names.extend(found.names);
+            if let (Some(handshakes), Some(handshake)) = (&mut self.handshakes, &found.handshake) {
+                answer.handshakes.extend(handshakes.see(handshake));
+            }
             greeted.extend(
                 found.handshake.filter(|handshake| !handshake.is_answered).map(|handshake| handshake.flow),
             );

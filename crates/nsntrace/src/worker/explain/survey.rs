@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nsntrace_capture::{Block, Direction, Frame};
 use nsntrace_dissect::dissect;
 use nsntrace_link::IfIndex;
-use nsntrace_report::{Census, FlowNumber, Seen, Sight};
+use nsntrace_report::{Census, FlowNumber, Seen, Sight, TcpEnd};
 
 use super::{Answer, Question};
 
@@ -23,6 +23,8 @@ pub(crate) struct Survey {
     waits: bool,
     /// How many answers are due.
     due: usize,
+    /// Of those, how many are about blocks before the one at hand.
+    due_before: usize,
     is_sampled: bool,
 }
 
@@ -36,12 +38,14 @@ impl Survey {
             answers,
             waits,
             due: 0,
+            due_before: 0,
             is_sampled: false,
         }
     }
 
     /// Looks at a block, and gives what has been found out by now.
     pub(crate) fn look(&mut self, block: &Block<'_>) -> Vec<Answer> {
+        self.due_before = self.due;
         self.flows.clear();
         for frame in block.frames() {
             let flow = self.look_at(&frame);
@@ -57,6 +61,11 @@ impl Survey {
     /// The flows of the block that was looked at, a frame each; none where nobody writes them down.
     pub(crate) fn flows(&self) -> &[Option<FlowNumber>] {
         &self.flows
+    }
+
+    /// Whether a connection may go on; of what has no end, that is always so.
+    pub(crate) fn is_open(&self, flow: FlowNumber) -> bool {
+        self.census.flow(flow).is_none_or(|flow| flow.tcp_end() == TcpEnd::Open)
     }
 
     /// Ends the survey. The explainer ends with the questions.
@@ -92,6 +101,7 @@ impl Survey {
         if self.question.is_empty() {
             return;
         }
+        self.question.deadline = Some(Instant::now() + ANSWER_WITHIN);
         match self.questions.try_send(mem::take(&mut self.question)) {
             Ok(()) => self.due += 1,
             Err(TrySendError::Full(question)) => {
@@ -111,8 +121,10 @@ impl Survey {
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if is_crowded() { Duration::ZERO } else { left.min(LOOK_UP) };
             match self.answers.recv_timeout(wait) {
-                Ok(answer) => {
+                Ok(mut answer) => {
                     self.due -= 1;
+                    answer.is_behind = self.due_before > 0;
+                    self.due_before = self.due_before.saturating_sub(1);
                     answers.push(answer);
                 }
                 Err(RecvTimeoutError::Timeout) if wait.is_zero() => break,
@@ -126,5 +138,7 @@ impl Survey {
 
 /// How long a block is held for its explanation.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// What an answer that waits for something has of that.
+const ANSWER_WITHIN: Duration = Duration::from_millis(9);
 /// How soon it is seen that the ring fills.
 const LOOK_UP: Duration = Duration::from_millis(1);
