@@ -24,7 +24,8 @@ while True:
             let said = world.program(&format!(
                 "s = socket.socket(socket.{family}, socket.SOCK_DGRAM)
 s.settimeout(10)
-for n in (0, 1, 100, 1400, 20000):
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+for n in (0, 1, 100, 1472, 1473, 20000, 65507):
     data = os.urandom(n)
     s.sendto(data, ('{peer}', 53))
     answer, who = s.recvfrom(65535)
@@ -33,6 +34,33 @@ print('well')"
             ));
             assert_eq!(said, "well");
         }
+    });
+}
+
+/// As who asks for many names, or looks who is there.
+#[test]
+fn hundreds_of_flows_begin_at_once_and_none_is_lost() {
+    isolated(|| {
+        let world = World::new();
+        let _echo = world.serve(&format!(
+            "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(None)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+s.bind(('{PEER4}', 53))
+while True:
+    s.sendto(*s.recvfrom(100))"
+        ));
+        nsntrace_testkit::eventually(|| !world.internet.sh("ss -Hlun sport = 53").is_empty());
+        let said = world.program(&format!(
+            "flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(400)]
+for i, s in enumerate(flows):
+    s.settimeout(5)
+    s.connect(('{PEER4}', 53))
+for i, s in enumerate(flows):
+    s.send(b'%d' % i)
+print(all(s.recv(100) == b'%d' % i for i, s in enumerate(flows)))"
+        ));
+        assert_eq!(said, "True");
     });
 }
 

@@ -40,6 +40,8 @@ impl Doorway {
             }
         }
         rustix::net::bind(&socket, &families.any()).map_err(ProxyError::inside("choose a port"))?;
+        // Hundreds of flows may begin at once. Where it is granted in part, that will do.
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
         let room = sockopt::socket_recv_buffer_size(&socket).map_err(ProxyError::inside("ask for a size"))?;
         Ok(Self { port: port(&socket)?, room: (room / LEAST_MEMORY) as u64, socket })
     }
@@ -70,5 +72,6 @@ impl AsFd for Doorway {
     }
 }
 
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// What the kernel counts for the smallest datagram, in bytes; in truth it is more (`SKB_TRUESIZE(1)` in include/linux/skbuff.h).
 const LEAST_MEMORY: usize = 512;
