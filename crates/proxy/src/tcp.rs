@@ -38,7 +38,7 @@ use crate::engine::{Context, Token};
 use crate::reach::is_reachable;
 use crate::wire::{Cause, Syn};
 use joined::{Fate, Joined, reset};
-use pending::{Pending, Wish, connect};
+use pending::{Pending, Wish, connect, had_connected};
 use pipes::Pipes;
 
 /// All connections of the program.
@@ -152,6 +152,10 @@ impl Connections {
             Stage::Pending(pending) => match pending.answer(flags.contains(EventFlags::OUT)) {
                 None => {}
                 Some(Ok(())) => self.grant(key),
+                Some(Err(errno)) if had_connected(errno) => {
+                    pending.is_lost = true;
+                    self.grant(key);
+                }
                 Some(Err(errno)) => self.refuse(key, errno, context),
             },
         }
@@ -357,7 +361,8 @@ impl Connection {
     /// The same one, with the program's half.
     fn joined(mut self, downstream: OwnedFd) -> Self {
         if let Stage::Pending(pending) = self.stage {
-            self.stage = Stage::Joined(Joined::new(downstream, pending.upstream));
+            let Pending { upstream, is_lost, .. } = pending;
+            self.stage = Stage::Joined(Joined::new(downstream, upstream, is_lost));
         }
         self
     }
@@ -384,7 +389,7 @@ fn let_through(loopback: &PacketSocket, syn: &Syn<'_>) {
 fn tell(syn: &Syn<'_>, errno: Errno, context: &mut Context) {
     match errno {
         Errno::TIMEDOUT => {} // Its own clock says so.
-        Errno::CONNREFUSED | Errno::CONNRESET => refuse(syn, context),
+        Errno::CONNREFUSED => refuse(syn, context),
         errno if is_shortage(errno) => refuse(syn, context),
         errno => {
             let (program, peer) = (syn.source.ip(), syn.destination.ip());

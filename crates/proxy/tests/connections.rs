@@ -74,7 +74,10 @@ fn what_cannot_be_reached_fails_as_it_would_without_us() {
             ip route add unreachable 198.51.100.10
             ip route add prohibit 198.51.100.11
             ip -6 route add unreachable 2001:db8:ffff::10
-            ip -6 route add prohibit 2001:db8:ffff::11");
+            ip -6 route add prohibit 2001:db8:ffff::11
+            ip addr add 198.51.100.12 dev lo
+            nft 'add table ip f; add chain ip f c { type filter hook input priority 0; }
+                 add rule ip f c ip daddr 198.51.100.12 meta l4proto tcp reject with icmp prot-unreachable'");
         let cases = [
             (PEER4, "ECONNREFUSED"),
             (PEER6, "ECONNREFUSED"),
@@ -85,6 +88,7 @@ fn what_cannot_be_reached_fails_as_it_would_without_us() {
             ("2001:db8:ffff::8", "EACCES"),
             ("198.51.100.10", "EHOSTUNREACH"),
             ("198.51.100.11", "EHOSTUNREACH"),
+            ("198.51.100.12", "ENOPROTOOPT"),
             ("2001:db8:ffff::10", "ENETUNREACH"),
             ("2001:db8:ffff::11", "EACCES"),
             // Nobody has these addresses, on a link where the host asks for them.
@@ -213,6 +217,92 @@ except ConnectionResetError:
     print(got, 'a reset')"
         ));
         assert_eq!(said, "2000000 a reset");
+        server.finish();
+    });
+}
+
+/// A peer that takes and drops connections is no peer that refuses them.
+#[test]
+fn a_reset_on_the_heels_of_a_yes_is_no_refusal() {
+    isolated(|| {
+        let world = World::new();
+        for peer in [PEER4, PEER6] {
+            let _server = world.serve(&format!(
+                "l = listen('{peer}', 80)
+while True:
+    reset(l.accept()[0])"
+            ));
+            world.listens(80);
+            // Where the reset is there before connect() has come back, it is what connect() says: without us as well.
+            let said = world.program(&format!(
+                "found = set()
+for _ in range(300):
+    c = socket.socket(socket.AF_INET6 if ':' in '{peer}' else socket.AF_INET)
+    try:
+        c.connect(('{peer}', 80))
+        found.add(len(c.recv(1)))
+    except OSError as e:
+        found.add(errno.errorcode[e.errno])
+print(found)"
+            ));
+            assert_eq!(said, "{'ECONNRESET'}");
+        }
+    });
+}
+
+/// Urgent bytes come where they were written, and are told of; what is behind them comes as well, and so does the end.
+#[test]
+fn urgent_bytes_are_passed_on_as_such() {
+    isolated(|| {
+        let world = World::new();
+        let server = world.serve(&format!(
+            "l = listen('{PEER4}', 80)
+c, _ = l.accept()
+assert select.select([], [], [c], 5)[2], 'nobody said that it is urgent'
+c.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+got = b''
+while len(got) < 1_000_006:
+    got += c.recv(1 << 16)
+assert got[:6] == b'abcdef', got[:6]
+c.sendall(b'12')
+c.send(b'3', socket.MSG_OOB)
+c.close()
+# Urgent bytes for which there is no room yet.
+c, _ = l.accept()
+time.sleep(0.5)
+c.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+got = read_all(c)
+assert got.endswith(b'x!'), got[-9:]
+print(len(got))
+c.sendall(b'%d' % len(got))"
+        ));
+        world.listens(80);
+        let said = world.program(&format!(
+            "c = socket.create_connection(('{PEER4}', 80))
+c.sendall(b'ab')
+c.send(b'c', socket.MSG_OOB)
+c.sendall(b'de')
+c.send(b'f', socket.MSG_OOB)
+c.sendall(b'x' * 1_000_000)
+assert select.select([], [], [c], 5)[2], 'nobody said that it is urgent'
+c.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+print(read_all(c).decode())
+c = socket.create_connection(('{PEER4}', 80))
+c.setblocking(False)
+sent = quiet = 0
+while quiet < 3:
+    try:
+        sent += c.send(b'x' * 4096)
+        quiet = 0
+    except BlockingIOError:
+        quiet += 1
+        time.sleep(0.05)
+c.setblocking(True)
+c.send(b'!', socket.MSG_OOB)
+c.shutdown(socket.SHUT_WR)
+assert read_all(c) == b'%d' % (sent + 1)"
+        ));
+        assert_eq!(said, "123");
         server.finish();
     });
 }

@@ -30,4 +30,4 @@ pub use ring::{Block, Geometry, Ring};
 pub use seccomp::confine;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
 pub use time::format_local_time;
-pub use transparent::{bind_to_device, set_transparent_v4, set_transparent_v6, unacknowledged};
+pub use transparent::{bind_to_device, is_at_mark, set_transparent_v4, set_transparent_v6, unacknowledged};

@@ -2,7 +2,7 @@
 //!
 //! # Kernel interface
 //! `IP_TRANSPARENT` (Linux 2.6.28), `IPV6_TRANSPARENT` (Linux 2.6.37): `CAP_NET_ADMIN` over the socket's network namespace.
-//! `SO_BINDTODEVICE`: `CAP_NET_RAW` before Linux 5.7. `SIOCOUTQ`.
+//! `SO_BINDTODEVICE`: `CAP_NET_RAW` before Linux 5.7. `SIOCOUTQ`, `SIOCATMARK`.
 //!
 //! # References
 //! ip(7); socket(7); tcp(7); Documentation/networking/tproxy.rst.
@@ -46,3 +46,17 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if done == 0 { Ok(bytes.unsigned_abs()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Whether the next byte that a TCP socket has to read is an urgent one.
+///
+/// # Errors
+/// `ENOTTY` on a socket of another kind.
+pub fn is_at_mark(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut is_at_mark: libc::c_int = 0;
+    // SAFETY: SIOCATMARK writes one int to `is_at_mark`, which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCATMARK, &raw mut is_at_mark) };
+    if done == 0 { Ok(is_at_mark != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// include/uapi/asm-generic/sockios.h.
+const SIOCATMARK: libc::Ioctl = 0x8905;

@@ -5,16 +5,21 @@
 //! read while bytes wait in the pipe, so a slow reader slows the writer down by the two kernels' own windows, and no more
 //! waits here than a pipe holds. The pipe is borrowed while bytes wait and given back when none do.
 //!
+//! splice(2) stops before an urgent byte and never goes past it, not even to the end of file. So that byte is read by itself and
+//! sent on as an urgent one.
+//!
 //! # Kernel interface
-//! `splice(2)` with `SPLICE_F_MOVE | SPLICE_F_NONBLOCK`, `shutdown(2)`.
+//! `splice(2)` with `SPLICE_F_MOVE | SPLICE_F_NONBLOCK`, `shutdown(2)`, `SIOCATMARK`, `send(2)` with `MSG_OOB`. The sockets have `SO_OOBINLINE`.
 //!
 //! # References
-//! splice(2); `tcp_splice_read()` in net/ipv4/tcp.c, `splice_to_socket()` in fs/splice.c; RFC 9293 section 3.6.
+//! splice(2); `tcp_splice_read()` and `tcp_read_sock()` in net/ipv4/tcp.c, `splice_to_socket()` in fs/splice.c; RFC 9293 section 3.6;
+//! RFC 6093.
 
 use std::os::fd::AsFd;
 
+use nsntrace_sys::is_at_mark;
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use rustix::pipe::{SpliceFlags, splice};
 
 use super::pipes::{CAPACITY, Pipe, Pipes};
@@ -25,6 +30,8 @@ pub(crate) struct Direction {
     pipe: Option<Pipe>,
     /// Bytes in the pipe.
     waiting: usize,
+    /// The next byte to read is urgent, and the reader has no room for it.
+    holds_urgent: bool,
     end: End,
     is_cut: bool,
     has_moved: bool,
@@ -79,16 +86,16 @@ impl Direction {
                 End::Read => return self.pass_end(to),
                 End::Passed => return Ok(Pause::Kernel),
             }
-            if let Some(pause) = self.fill(&from, pipes)? {
+            if let Some(pause) = self.fill(&from, &to, pipes)? {
                 return Ok(pause);
             }
         }
         Ok(Pause::Turn)
     }
 
-    /// Whether bytes were read that could not be written yet.
+    /// Whether there are bytes that could not be written yet.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.waiting > 0
+        self.waiting > 0 || self.holds_urgent
     }
 
     /// Whether its end has been passed on.
@@ -124,24 +131,40 @@ impl Direction {
     }
 
     /// Reads into a pipe. Returns why it did not.
-    fn fill(&mut self, from: impl AsFd, pipes: &mut Pipes) -> Result<Option<Pause>, Broken> {
+    fn fill(&mut self, from: impl AsFd, to: impl AsFd, pipes: &mut Pipes) -> Result<Option<Pause>, Broken> {
         let Some(pipe) = pipes.take() else { return Ok(Some(Pause::Shortage)) };
-        let read = move_bytes(from, &pipe.writer, CAPACITY);
-        match read {
-            Ok(Some(0)) => self.end = End::Read,
-            Ok(Some(len)) => {
-                self.waiting = len;
-                self.has_moved = true;
-                self.pipe = Some(pipe);
-                return Ok(None);
-            }
-            Ok(None) | Err(_) => {}
+        let read = move_bytes(&from, &pipe.writer, CAPACITY);
+        if let Ok(Some(len @ 1..)) = read {
+            self.waiting = len;
+            self.has_moved = true;
+            self.pipe = Some(pipe);
+            return Ok(None);
         }
         pipes.give_back(pipe);
-        match read {
-            Ok(Some(_)) => Ok(None),
-            Ok(None) => Ok(Some(Pause::Kernel)),
-            Err(_) => Err(Broken::Writer),
+        let urgent = read.ok().and_then(|_nothing| urgent_byte(&from));
+        match (read, urgent) {
+            (_, Some(byte)) => self.pass_urgent(byte, from, to),
+            (Ok(Some(_)), None) => {
+                self.end = End::Read;
+                Ok(None)
+            }
+            (Ok(None), None) => Ok(Some(Pause::Kernel)),
+            (Err(_), None) => Err(Broken::Writer),
+        }
+    }
+
+    /// Writes the byte that is to be read next, and then reads it. Returns why it did not.
+    fn pass_urgent(&mut self, byte: u8, from: impl AsFd, to: impl AsFd) -> Result<Option<Pause>, Broken> {
+        let sent = rustix::net::send(to, &[byte], SendFlags::OOB | SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        self.holds_urgent = matches!(sent, Err(Errno::AGAIN | Errno::INTR));
+        match sent {
+            Ok(_) => {
+                self.has_moved = true;
+                rustix::net::recv(from, &mut [0], RecvFlags::DONTWAIT).map_err(|_gone| Broken::Writer)?;
+                Ok(None)
+            }
+            Err(_) if self.holds_urgent => Ok(Some(Pause::Kernel)),
+            Err(_) => Err(Broken::Reader),
         }
     }
 
@@ -152,6 +175,16 @@ impl Direction {
         }
         Ok(Pause::Kernel)
     }
+}
+
+/// The byte that is to be read next, if it is an urgent one.
+fn urgent_byte(from: impl AsFd) -> Option<u8> {
+    if !is_at_mark(from.as_fd()).ok()? {
+        return None;
+    }
+    let mut byte = [0];
+    let (len, _) = rustix::net::recv(from, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
+    (len == 1).then_some(byte[0])
 }
 
 /// splice(2) that never waits. `None`: nothing can be moved now.

@@ -58,9 +58,13 @@ impl Fate {
 }
 
 impl Joined {
-    pub(crate) fn new(downstream: OwnedFd, upstream: OwnedFd) -> Self {
-        let [to_peer, to_program] = [Direction::default(), Direction::default()];
-        Self { downstream, upstream, to_peer, to_program, is_parting: false }
+    /// `is_lost`: the peer has been there and is gone.
+    pub(crate) fn new(downstream: OwnedFd, upstream: OwnedFd, is_lost: bool) -> Self {
+        let [to_peer, mut to_program] = [Direction::default(), Direction::default()];
+        if is_lost {
+            to_program.cut();
+        }
+        Self { downstream, upstream, to_peer, to_program, is_parting: is_lost }
     }
 
     /// The program's half is ready for `flags`.

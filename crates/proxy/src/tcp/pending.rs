@@ -23,6 +23,8 @@ pub(crate) struct Pending {
     /// The SYN that came last.
     wish: Wish,
     pub(crate) is_granted: bool,
+    /// The peer said yes, and then that it wants no more.
+    pub(crate) is_lost: bool,
 }
 
 /// A SYN, kept until it is answered.
@@ -45,7 +47,7 @@ impl Wish {
 
 impl Pending {
     pub(crate) fn new(upstream: OwnedFd, wish: Wish) -> Self {
-        Self { upstream, wish, is_granted: false }
+        Self { upstream, wish, is_granted: false, is_lost: false }
     }
 
     /// Takes note of a SYN that came after the first: the time in its options is newer, or it is of another socket of the
@@ -65,6 +67,11 @@ impl Pending {
             Ok(Err(errno)) | Err(errno) => Some(Err(errno)),
         }
     }
+}
+
+/// Whether the peer had said yes before it was gone: a no is `ECONNREFUSED`. See `tcp_reset()` in net/ipv4/tcp_input.c.
+pub(crate) fn had_connected(errno: Errno) -> bool {
+    matches!(errno, Errno::CONNRESET | Errno::PIPE)
 }
 
 /// Begins to connect to the peer. `true`: it has been done already.

@@ -29,6 +29,7 @@ impl Cause {
             }
             Errno::CONNREFUSED => Self::port_unreachable(destination),
             Errno::ACCESS | Errno::PERM => Self::prohibited(destination),
+            Errno::NOPROTOOPT if destination.is_ipv4() => Self::protocol_unreachable(),
             _ => Self::host_unreachable(destination),
         }
     }
@@ -46,6 +47,11 @@ impl Cause {
     /// Nobody listens: `ECONNREFUSED`.
     pub(crate) fn port_unreachable(destination: IpAddr) -> Self {
         Self::unreachable(destination, 3, 4)
+    }
+
+    /// The protocol is not known there: `ENOPROTOOPT`. IPv6 has another message for that, which no connection ends by.
+    fn protocol_unreachable() -> Self {
+        Self { kind: UNREACHABLE, code: 2, info: 0 }
     }
 
     /// Somebody does not want it: `EHOSTUNREACH` for IPv4, `EACCES` for IPv6.
