@@ -11,3 +11,4 @@ mod pauses;
 mod privileges;
 mod programs;
 mod refusals;
+mod settings;

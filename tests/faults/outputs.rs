@@ -1,6 +1,7 @@
 //! Outputs that vanish, and readers that do not read.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -64,6 +65,27 @@ fn a_link_in_its_place_is_not_followed() {
     assert!(finished.stderr.contains("was removed"), "{}", finished.stderr);
     assert_eq!(fs::read_to_string(lab.dir.join("precious")).expect("it is there"), "roots own");
     assert!(lab.dir.join("trace.pcap").is_symlink());
+}
+
+/// The program may guess how the next file of a series is called, and when it comes.
+#[test]
+fn links_in_place_of_further_files_and_of_the_report_are_not_followed() {
+    let lab = Caller::lab();
+    fs::write(lab.dir.join("precious"), "roots own").expect("our directory");
+    let script = "rm report.json; ln -s precious report.json
+        for second in 0 1 2 3 4 5 6 7 8 9; do
+            date=$(date -d \"+$second sec\" +%Y%m%d%H%M%S)
+            for number in 2 3 4 5 6; do ln -s precious t_0000${number}_$date.pcap; done
+        done
+        for n in $(seq 100); do printf %0999d 1 >/dev/udp/198.51.100.2/9; done; exit 3";
+    let options = ["-u", "nobody", "-o", "t.pcap", "--file-size", "20K", "--report", "report.json"];
+    let finished = Caller::Root.run(&lab, &[&options[..], &["bash", "-c", script]].concat()).ended_with(3);
+    assert_eq!(fs::read_to_string(lab.dir.join("precious")).expect("it is there"), "roots own");
+    let names = fs::read_dir(lab.dir.path()).expect("our directory").map(|file| file.expect("it").path());
+    let is_ours = |path: &PathBuf| path.extension().is_some_and(|name| name == "pcap") && !path.is_symlink();
+    let packets: usize =
+        names.filter(is_ours).map(|path| CaptureFile::new(&path).tcpdump(&[], "udp dst port 9").len()).sum();
+    assert_eq!(packets, 100, "they are in files with other numbers: {}", finished.stderr);
 }
 
 /// As a shell's redirection waits for one.

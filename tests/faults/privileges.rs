@@ -72,7 +72,7 @@ fn check_out_of_reach(caller: Caller, options: &[&str]) {
     fs::write(lab.dir.join("reach.py"), REACH).expect("our directory");
     let program = ["-o", "trace.pcap", "/usr/bin/python3", "-I", "-S", "reach.py"];
     let finished = caller.run(&lab, &[options, &program].concat()).succeeded();
-    assert_eq!(finished.text(), "refused 14\n");
+    assert_eq!(finished.text(), "ports of ours 0\nrefused 14\n");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import socket
 
 libc = ctypes.CDLL(None, use_errno=True)
 PTRACE_SEIZE, PROCESS_VM_READV, PIDFD_GETFD = 0x4206, 310, 438  # x86_64; pidfd_getfd is the same everywhere
@@ -35,6 +36,29 @@ ATTEMPTS = {
     "process_vm_readv": read_memory,
     "pidfd_getfd": lambda pid: checked(libc.syscall(PIDFD_GETFD, os.pidfd_open(pid), 0, 0)),
 }
+
+
+
+def say_to_netlink(port):
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as ours:
+        ours.sendto(bytes(16), (port, 0))
+
+
+def say_to_packet(_port):
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)
+
+
+# Sockets in this namespace that nobody in it has made are ours: rtnetlink and the like by their ports, and none that has a name.
+ports = {line.split()[2] for line in open("/proc/net/netlink").readlines()[1:]} - {"0"}
+names = [line for line in open("/proc/net/unix").readlines()[1:] if "@" in line]
+print("ports of ours" if ports else "no port of ours", len(names))
+for attempt in [say_to_netlink, say_to_packet]:
+    for port in map(int, ports):
+        try:
+            attempt(port)
+            print("reached", port, "by", attempt.__name__)
+        except PermissionError:
+            pass
 
 front = os.getppid()
 everybody = [int(name) for name in os.listdir("/proc") if name.isdigit()]
