@@ -1,11 +1,11 @@
-//! Hosts as they are found: the same program by NAT and by proxy, the same answers as without us, and a host that is as it was.
+//! Hosts as they are found: by NAT, by proxy and by choice the same answers as without us, and a host that is as it was.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use nsntrace_testkit::{HOST4, HOST6, Lab, Plan, Process, Report, Residue, SECOND4, nsntrace, until};
 
-const TRANSPORTS: [&str; 2] = ["nat", "proxy"];
+const TRANSPORTS: [&str; 3] = ["nat", "proxy", "auto"];
 
 /// Who asks, by the addresses of the lab's internet: one on the first uplink's network, one behind it.
 const ASK4: &str =
@@ -16,7 +16,7 @@ const ASK_BRIEFLY: &str = "dig +short +tries=1 +time=5 @198.51.100.2 www.lab.tes
 
 /// Runs a script without us, then traced by each transport, and insists on the same answers and on a host that is as before.
 #[track_caller]
-fn check(lab: &Lab, script: &str, expected: &str) -> [Report; 2] {
+fn check(lab: &Lab, script: &str, expected: &str) -> [Report; 3] {
     // Where some of it fails, the rest is done all the same.
     let script = format!("set +e\n{script}\ntrue");
     assert_eq!(lab.host.sh(&script), expected, "without us");
@@ -24,6 +24,7 @@ fn check(lab: &Lab, script: &str, expected: &str) -> [Report; 2] {
         let before = Residue::of(&lab.host);
         let report = lab.trace_with(&["--net", transport], &["sh", "-c", &script]);
         assert_eq!(report.stdout(), expected, "by {transport}: {}", report.finished.stderr);
+        assert_eq!(report.is_proxied, transport == "proxy", "{transport}: {}", report.finished.stderr);
         before.assert_same(&lab.host);
         report
     })
