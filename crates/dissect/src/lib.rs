@@ -4,7 +4,7 @@
 //!
 //! # Why not a crate
 //! Headers of every packet are read on the thread that empties the ring, so their cost is the recorder's: these take about
-//! 13 ns (`crates/report/examples/cost.rs`), as smoltcp's do and a quarter of etherparse's. For DNS and TLS there are crates; what a report needs of them is a name and a
+//! 13 ns (`crates/report/examples/cost.rs`), as smoltcp's do and a quarter of etherparse's; a [`glance`], which is enough for most, a few. For DNS and TLS there are crates; what a report needs of them is a name and a
 //! number, and tls-parser brings 29 crates along.
 //!
 //! ```
@@ -22,10 +22,12 @@
 mod bytes;
 pub mod dns;
 mod frame;
+mod glance;
 pub mod http;
 mod ip;
 pub mod tls;
 mod transport;
 
 pub use frame::{Packet, dissect};
+pub use glance::{Glance, Way, glance};
 pub use transport::{Icmp, IcmpError, Quoted, Tcp, TcpFlags, Transport};

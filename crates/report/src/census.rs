@@ -1,19 +1,21 @@
 //! The count of packets by flow.
 //!
 //! # Theory of operation
-//! A flow is what two endpoints say to each other by one protocol, in both directions. Most packets belong to the flow of the packet before, so that is looked
-//! at first; then a hash table by both endpoints. Memory is bounded: what comes when the table is full is counted together. A connection that
+//! A flow is what two endpoints say to each other by one protocol, in both directions. Most packets are data of a flow that others came of lately: these are
+//! [counted at a glance](Census::glance). Others are found in a hash table by both endpoints. Memory is bounded: what comes when the table is full is counted together. A connection that
 //! uses the ports of an ended one is a flow of its own.
 
 mod key;
+mod recent;
 mod tcp;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use nsntrace_dissect::{Icmp, IcmpError, Packet, Transport};
+use nsntrace_dissect::{Glance, Icmp, IcmpError, Packet, TcpFlags, Transport};
 
-use self::key::{Key, Seeded};
+use self::key::{Key, Seeded, way};
+use self::recent::Recent;
 pub use self::tcp::TcpEnd;
 use self::tcp::TcpState;
 
@@ -160,7 +162,7 @@ impl Flow {
 pub struct Census {
     flows: Vec<Flow>,
     numbers: HashMap<Key, FlowNumber, Seeded>,
-    last: Option<(Ends, FlowNumber)>,
+    recent: Recent,
     /// Of packets that found no room.
     overflow: Volume,
 }
@@ -194,21 +196,46 @@ impl Census {
         self.overflow
     }
 
+    /// Counts a packet at a glance: one of a flow that is known, that changes nothing about it, and that nobody wants to read. `None` is no such packet,
+    /// and not counted.
+    #[inline]
+    pub fn glance(&mut self, glance: &Glance, sight: &Sight) -> Option<Seen> {
+        let place = self.recent.get(&glance.way)?;
+        let flow = self.flows.get_mut(place.flow.0 as usize)?;
+        if glance.payload_len > 0 && flow.is_read(place.is_sent) {
+            return None;
+        }
+        if let Some(tcp) = &glance.tcp {
+            if tcp.flags.0 & TURNS.0 != 0 {
+                return None;
+            }
+            flow.tcp.see(tcp, glance.payload_len, place.is_sent);
+        }
+        flow.volume(place.is_sent).add(sight.len);
+        flow.last_ns = sight.timestamp_ns;
+        Some(Seen { flow: Some(place.flow), is_sent: place.is_sent, ..Seen::NOTHING })
+    }
+
     /// Counts a packet.
     pub fn see(&mut self, packet: &Packet<'_>, sight: &Sight) -> Seen {
         if let Transport::Icmp(Icmp::Error { error, quoted: Some(quoted) }) = packet.transport {
             return self.see_error(error, &quoted, sight);
         }
         let ends = Ends::of(packet);
-        let known = self.find(&ends);
+        let way = way(&ends);
+        let known = self.numbers.get(&Key::of(&way)).copied();
         let known = known.filter(|number| !self.is_successor(*number, packet));
         let Some(number) = known.or_else(|| self.add(&ends, packet, sight)) else {
             self.overflow.add(sight.len);
             return Seen::NOTHING;
         };
-        self.last = Some((ends, number));
         let flow = &mut self.flows[number.0 as usize];
         let is_sent = flow.local == ends.src;
+        self.recent.set(way, number, is_sent);
+        // What was known of the way back is the predecessor's.
+        if known.is_none() && way != way.back() {
+            self.recent.set(way.back(), number, !is_sent);
+        }
         let wants_head = flow.count(packet, is_sent, sight);
         Seen { flow: Some(number), is_new: known.is_none(), is_sent, wants_head }
     }
@@ -232,13 +259,6 @@ impl Census {
             is_syn,
             bytes: packet.payload[..len].to_vec(),
         })
-    }
-
-    fn find(&self, ends: &Ends) -> Option<FlowNumber> {
-        match self.last {
-            Some((last, number)) if last == *ends => Some(number),
-            _ => self.numbers.get(&Key::of(ends)).copied(),
-        }
     }
 
     /// Whether a packet begins a connection with the ports of an older one.
@@ -271,13 +291,14 @@ impl Census {
             tcp: TcpState::default(),
             heads_left: [HEADS; 2],
         });
-        self.numbers.insert(Key::of(ends), FlowNumber(number));
+        self.numbers.insert(Key::of(&way(ends)), FlowNumber(number));
         Some(FlowNumber(number))
     }
 
     /// A message about a packet belongs to the packet's flow.
     fn see_error(&mut self, error: IcmpError, quoted: &nsntrace_dissect::Quoted<'_>, sight: &Sight) -> Seen {
-        let found = Ends::quoted(quoted).and_then(|ends| Some((ends, self.find(&ends)?)));
+        let found = Ends::quoted(quoted)
+            .and_then(|ends| Some((ends, self.numbers.get(&Key::of(&way(&ends))).copied()?)));
         let Some((ends, number)) = found else { return Seen::NOTHING };
         let flow = &mut self.flows[number.0 as usize];
         let is_sent = flow.local != ends.src;
@@ -301,14 +322,20 @@ impl Flow {
             self.tcp.see(tcp, packet.payload_len, is_sent);
             is_beginning = tcp.flags.contains(nsntrace_dissect::TcpFlags::SYN);
         }
-        let left = &mut self.heads_left[usize::from(!is_sent)];
-        let is_dns = matches!(self.protocol, Protocol::Udp | Protocol::Tcp)
-            && self.local.port.min(self.remote.port) == DOMAIN;
-        let wants_head = is_beginning || (!packet.payload.is_empty() && (*left > 0 || is_dns));
+        let is_read = self.is_read(is_sent);
+        let wants_head = is_beginning || (!packet.payload.is_empty() && is_read);
         if !packet.payload.is_empty() {
+            let left = &mut self.heads_left[usize::from(!is_sent)];
             *left = left.saturating_sub(1);
         }
         wants_head
+    }
+
+    /// Whether what an end sends is still read.
+    fn is_read(&self, is_sent: bool) -> bool {
+        let is_dns = matches!(self.protocol, Protocol::Udp | Protocol::Tcp)
+            && self.local.port.min(self.remote.port) == DOMAIN;
+        self.heads_left[usize::from(!is_sent)] > 0 || is_dns
     }
 
     fn volume(&mut self, is_sent: bool) -> &mut Volume {
@@ -351,6 +378,8 @@ const MAX_FLOWS: u32 = 1 << 16;
 const HEADS: u8 = 6;
 const HEAD_LEN: usize = 4096;
 const DOMAIN: u16 = 53;
+/// Connections begin and end with these.
+const TURNS: TcpFlags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
 const TCP: u8 = 6;
 
 #[cfg(test)]

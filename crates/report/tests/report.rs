@@ -189,6 +189,49 @@ print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
+/// What docs/report.md says of members and their types, held against one that has them all. The end-to-end tests do it with real ones.
+#[track_caller]
+fn check_schema(json: &str) -> Result<(), String> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let [script, page] = ["tests/report/schema.py", "docs/report.md"].map(|path| format!("{root}/{path}"));
+    let mut python = Command::new("python3")
+        .args([&script, &page, "all"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(json.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+#[test]
+fn every_member_is_documented_and_every_documented_one_is_there() {
+    let report = trace().report(Terms { denied: vec!["*.such.name".parse().unwrap()], ..Terms::default() });
+    // The command puts these in front.
+    let counts = ["recorded", "dropped", "not_recorded"].map(|name| (name, Json::Count(1)));
+    let mut head: Vec<_> =
+        ["nsntrace", "program", "transport"].into_iter().map(|name| (name, Json::text("x"))).collect();
+    head.push(("packets", Json::Object(counts.into())));
+    head.push(("ignored_key_lines", Json::Count(0)));
+    let json = report.json(head).to_string();
+    check_schema(&json).unwrap();
+    for (from, to, complaint) in [
+        ("\"flows\": 1", "\"flows\": \"1\"", "flows is no count"),
+        ("\"flows\": 1", "\"flow\": 1", "flow is not documented"),
+        ("\"sampled\": false,", "", "sampled is missing"),
+        ("\"server_name\"", "\"name\"", "tls.name is not documented"),
+        ("\"denied_by\": \"*.such.name\"", "\"denied_by\": 7", "denied_by is no text or null"),
+    ] {
+        let wrong = json.replacen(from, to, 1);
+        assert_ne!(wrong, json, "{from}");
+        let said = check_schema(&wrong).unwrap_err();
+        assert!(said.contains(complaint), "{said}");
+    }
+}
+
 #[track_caller]
 fn offends(expected: &[&str], denied: &[&str], peers: &[&str]) {
     let parse = |typed: &[&str]| typed.iter().map(|one| one.parse().unwrap()).collect();

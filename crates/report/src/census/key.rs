@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 
+use nsntrace_dissect::Way;
+
 use super::{Endpoint, Ends, Protocol};
 
 /// Both ends, whichever sends.
@@ -15,23 +17,29 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(ends: &Ends) -> Self {
-        let number = |end: &Endpoint| match end.address {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        let (src, dst) = ((number(&ends.src), ends.src.port), (number(&ends.dst), ends.dst.port));
+    pub(super) fn of(way: &Way) -> Self {
+        let (src_port, dst_port) = (way.rest >> 16 & 0xffff, way.rest & 0xffff);
+        let (src, dst) = ((way.src, src_port), (way.dst, dst_port));
         let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
-        let family = u64::from(ends.src.address.is_ipv6());
-        let protocol = match ends.protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Icmp => 1,
-            Protocol::Other(number) => 256 + u64::from(number),
-        };
-        let rest = protocol << 33 | family << 32 | u64::from(low.1) << 16 | u64::from(high.1);
+        let rest = way.rest >> 32 << 32 | low.1 << 16 | high.1;
         Self { low: low.0, high: high.0, rest }
     }
+}
+
+/// The ends of a packet as numbers, as a [`glance`](nsntrace_dissect::glance) has them.
+pub(super) fn way(ends: &Ends) -> Way {
+    let number = |end: &Endpoint| match end.address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    let protocol = match ends.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Icmp => 1,
+        Protocol::Other(number) => 256 + u16::from(number),
+    };
+    let kind = Way::kind(protocol, ends.src.address.is_ipv6());
+    Way::new((number(&ends.src), ends.src.port), (number(&ends.dst), ends.dst.port), kind)
 }
 
 impl Hash for Key {

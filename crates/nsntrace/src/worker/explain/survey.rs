@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use nsntrace_capture::{Block, Direction, Frame};
-use nsntrace_dissect::dissect;
+use nsntrace_dissect::{dissect, glance};
 use nsntrace_link::IfIndex;
 use nsntrace_report::{Census, FlowNumber, Seen, Sight, TcpEnd};
 
@@ -74,13 +74,17 @@ impl Survey {
     }
 
     fn look_at(&mut self, frame: &Frame<'_>) -> Option<FlowNumber> {
-        let packet = dissect(frame.bytes)?;
         let sight = Sight {
             timestamp_ns: frame.timestamp_ns,
             is_outbound: frame.direction == Direction::Outbound,
             is_loopback: frame.ifindex == IfIndex::LOOPBACK.get(),
             len: frame.original_len,
         };
+        // Most packets are neither new nor news.
+        if let Some(seen) = glance(frame.bytes).and_then(|glance| self.census.glance(&glance, &sight)) {
+            return seen.flow;
+        }
+        let packet = dissect(frame.bytes)?;
         let seen = self.census.see(&packet, &sight);
         if seen.is_new {
             self.note_flow(&seen);
