@@ -3,8 +3,11 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the words of a task are its output")]
 
 mod bench;
+mod completions;
 mod dist;
 mod fuzz;
+mod manual;
+mod options;
 mod process;
 mod test;
 mod tidy;
@@ -15,6 +18,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use process::Result;
+use workspace::Workspace;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +38,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => return test::run(),
         ["tidy"] => tidy::run()?,
         ["dist"] => drop(dist::run()?),
+        ["man"] => man()?,
         ["fuzz", rest @ ..] => fuzz::run_words(rest)?,
         ["bench", rest @ ..] => bench::run(rest)?,
         ["vm-test", rest @ ..] => vm::run(rest)?,
@@ -42,10 +47,27 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes what is made from the table of flags into `target/dist`.
+fn man() -> Result {
+    let workspace = Workspace::load()?;
+    let flags = options::load(&workspace)?;
+    let folder = workspace.target.join("dist");
+    std::fs::create_dir_all(&folder)?;
+    let page = (manual::NAME, manual::page(&flags));
+    let scripts = completions::scripts(&flags).map(|script| (script.name, script.text));
+    for (name, text) in [page].into_iter().chain(scripts) {
+        let path = folder.join(name);
+        std::fs::write(&path, text)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
 const USAGE: &str = "usage: cargo xtask TASK
   test                    everything that must hold, from formatting to the static binary; needs root
   tidy                    the rules of the house that clippy does not know
   dist                    static binaries, in target/dist
+  man                     nsntrace(1) and completions for bash, zsh, fish and elvish, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
   vm-test [ARCH] [--runs N]
                           the static binary under emulated kernels: x86_64, aarch64

@@ -1,4 +1,6 @@
-//! One table of flags that the parser, `--help` and later the man page are made from.
+//! One table of flags that the parser, `--help`, the man page and the completions of shells are made from.
+//!
+//! `xtask` reads the text of this file, so what it tells is written as literals.
 
 use std::ffi::OsString;
 
@@ -11,6 +13,13 @@ pub(crate) struct Flag {
     pub(crate) group: Group,
     pub(crate) effect: Effect,
     pub(crate) help: &'static str,
+    /// What the manual adds, in whole sentences. The binary does without it, and without the example:
+    /// `cargo xtask man` reads them here.
+    #[cfg(test)]
+    pub(crate) more: &'static str,
+    /// A command line that uses it, for the manual.
+    #[cfg(test)]
+    pub(crate) example: &'static str,
 }
 
 /// What a flag is about: a heading of the help text.
@@ -47,7 +56,7 @@ impl Group {
 pub(crate) enum Effect {
     /// Switches something on.
     Switch(fn(&mut Options)),
-    /// Takes a value, shown in the help under this name.
+    /// Takes a value, shown in the help under this name. What it may be otherwise is joined by `|`.
     Value(&'static str, fn(&mut Options, OsString) -> Result<(), lexopt::Error>),
     /// Takes a value if one is typed behind `=`.
     OptionalValue(&'static str, fn(&mut Options, Option<OsString>) -> Result<(), lexopt::Error>),
@@ -65,7 +74,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.filter = Some(text(filter)?);
             Ok(())
         }),
-        help: "record only packets that match EXPR, in the language of pcap-filter(7)",
+        help: "record only packets that match, as pcap-filter(7)",
+        #[cfg(test)]
+        more: "EXPR is in the language of pcap-filter(7). It is compiled by nsntrace itself and runs in the \
+               kernel, before a packet is copied. What it becomes is shown by --dump-filter.",
+        #[cfg(test)]
+        example: "nsntrace -f 'tcp port 443' curl https://example.com/",
     },
     Flag {
         short: Some('s'),
@@ -76,6 +90,10 @@ pub(crate) const FLAGS: &[Flag] = &[
             Ok(())
         }),
         help: "record at most BYTES of each packet [262144]",
+        #[cfg(test)]
+        more: "Headers fit into 96 bytes. How long a packet was is recorded all the same. 0 is the largest.",
+        #[cfg(test)]
+        example: "nsntrace -s 96 wget -q http://example.com/",
     },
     Flag {
         short: Some('c'),
@@ -85,7 +103,11 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.limits.count = Some(quantity::count(&text(count)?)?);
             Ok(())
         }),
-        help: "stop recording after COUNT packets; the program goes on",
+        help: "stop recording after COUNT packets",
+        #[cfg(test)]
+        more: "The file is whole as soon as it has them. The program goes on.",
+        #[cfg(test)]
+        example: "nsntrace -c 100 ping example.com",
     },
     Flag {
         short: None,
@@ -95,7 +117,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.limits.duration = Some(quantity::time(&text(time)?)?);
             Ok(())
         }),
-        help: "stop recording after TIME: seconds, or 1.5s, 10m, 2h, 1d",
+        help: "stop recording after TIME: seconds, 1.5s, 10m, 2h",
+        #[cfg(test)]
+        more: "A number alone is in seconds; s, m, h or d may follow it. The program goes on. Setting the \
+               time of day changes nothing.",
+        #[cfg(test)]
+        example: "nsntrace --duration 1.5s firefox",
     },
     Flag {
         short: None,
@@ -105,7 +132,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.linger = quantity::time_or_none(&text(time)?)?;
             Ok(())
         }),
-        help: "wait at most TIME for TCP connections that still close [2s]",
+        help: "wait at most TIME for closing connections [2s]",
+        #[cfg(test)]
+        more: "A program may end before its TCP connections have closed: their last packets are waited for. With 0 \
+               nothing is.",
+        #[cfg(test)]
+        example: "nsntrace --linger 10s ./server",
     },
     Flag {
         short: Some('B'),
@@ -115,7 +147,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.buffer = quantity::buffer(&text(size)?)?;
             Ok(())
         }),
-        help: "room for packets that wait to be written, as 4M, 64M, 1G [16M]",
+        help: "room for packets that wait to be written [16M]",
+        #[cfg(test)]
+        more: "As 4M, 64M or 1G. A larger one bears a longer stop of the disk. It is memory that cannot be \
+               swapped, taken when the trace begins.",
+        #[cfg(test)]
+        example: "nsntrace -B 256M iperf3 -c 192.0.2.1",
     },
     Flag {
         short: Some('o'),
@@ -125,17 +162,26 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.outfile = file.into();
             Ok(())
         }),
-        help: "write to FILE [nsntrace.pcap]; *.pcapng is pcapng, *.gz compressed, - standard output",
+        help: "write to FILE, - is standard output [nsntrace.pcap]",
+        #[cfg(test)]
+        more: "What ends in .pcapng is pcapng, anything else pcap; with .gz behind it is compressed. It may be a \
+               FIFO. With - the program's own output goes to standard output as well, unless it is sent elsewhere.",
+        #[cfg(test)]
+        example: "nsntrace -o page.pcapng.gz curl http://example.com/",
     },
     Flag {
         short: None,
         long: "format",
         group: Group::Files,
-        effect: Effect::Value("FORMAT", |options, format| {
+        effect: Effect::Value("pcap|pcapng", |options, format| {
             options.format = Some(super::format(&text(format)?)?);
             Ok(())
         }),
-        help: "write pcap or pcapng, whatever FILE is called",
+        help: "write this format, whatever FILE is called",
+        #[cfg(test)]
+        more: "A pcapng file also tells which interface a packet was seen on, and what was lost.",
+        #[cfg(test)]
+        example: "nsntrace --format pcapng -o - make test > test.pcapng",
     },
     Flag {
         short: Some('C'),
@@ -145,7 +191,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.rotation.size = Some(quantity::file_size(&text(size)?)?);
             Ok(())
         }),
-        help: "begin a new file FILE_00002_TIME at SIZE: millions of bytes, or 512K, 64M, 1G",
+        help: "begin a new file at SIZE: 512K, 64M, 1G",
+        #[cfg(test)]
+        more: "A number alone is in millions of bytes. The first file is FILE_00001_TIME, the next \
+               FILE_00002_TIME, as dumpcap(1) names them.",
+        #[cfg(test)]
+        example: "nsntrace -C 64M -W 4 ./daemon",
     },
     Flag {
         short: Some('G'),
@@ -155,7 +206,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.rotation.time = Some(quantity::time(&text(time)?)?);
             Ok(())
         }),
-        help: "begin a new file every TIME; FILE may have conversions of strftime(3)",
+        help: "begin a new file every TIME, named by strftime(3)",
+        #[cfg(test)]
+        more: "FILE may have conversions of strftime(3), such as %H; otherwise files are named as with \
+               --file-size. With both options, whichever comes first.",
+        #[cfg(test)]
+        example: "nsntrace -G 1h -o '%Y%m%d-%H%M.pcap' ./daemon",
     },
     Flag {
         short: Some('W'),
@@ -166,20 +222,33 @@ pub(crate) const FLAGS: &[Flag] = &[
             Ok(())
         }),
         help: "keep the newest COUNT of those files",
+        #[cfg(test)]
+        more: "Older ones are removed when a new one is begun. It needs --file-size or --file-time.",
+        #[cfg(test)]
+        example: "nsntrace -W 10 -G 10m ./daemon",
     },
     Flag {
         short: None,
         long: "direct",
         group: Group::Files,
         effect: Effect::Switch(|options| options.direct = true),
-        help: "write past the page cache (O_DIRECT) always, not only at high rates",
+        help: "write past the page cache always (O_DIRECT)",
+        #[cfg(test)]
+        more: "Otherwise that is done only while packets come fast and the disk keeps up. Not for compressed files.",
+        #[cfg(test)]
+        example: "nsntrace --direct -o /var/big.pcap iperf3 -c 192.0.2.1",
     },
     Flag {
         short: None,
         long: "tls-keys",
         group: Group::Meaning,
         effect: Effect::Switch(|options| options.tls_keys = true),
-        help: "have the program log its TLS keys, and write them into the pcapng, mode 0600",
+        help: "write TLS keys of the program into the pcapng",
+        #[cfg(test)]
+        more: "Programs that heed SSLKEYLOGFILE log them, and whoever can read the file sees what was inside: its \
+               mode is 0600. It must be pcapng.",
+        #[cfg(test)]
+        example: "nsntrace --tls-keys -o page.pcapng curl -s https://example.com/",
     },
     Flag {
         short: None,
@@ -189,7 +258,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.report = Some(file.into());
             Ok(())
         }),
-        help: "write who was talked to into FILE, as JSON; - for standard output",
+        help: "write who was talked to into FILE, as JSON",
+        #[cfg(test)]
+        more: "Names, addresses, ports and bytes, and what each was known by: DNS, TLS or HTTP. - is standard \
+               output.",
+        #[cfg(test)]
+        example: "nsntrace --report who.json npm install",
     },
     Flag {
         short: None,
@@ -199,7 +273,12 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.expected.push(super::expectation(&text(peer)?)?);
             Ok(())
         }),
-        help: "exit with 124 if others are talked to: NAME, *.NAME, ADDRESS, NETWORK/BITS, each with :PORT",
+        help: "exit with 124 if others than PEER are talked to",
+        #[cfg(test)]
+        more: "PEER is NAME, *.NAME, ADDRESS or NETWORK/BITS, each with :PORT behind it or not. The option may be \
+               given many times. Nothing is blocked.",
+        #[cfg(test)]
+        example: "nsntrace --expect '*.crates.io' --expect 192.0.2.0/24:53 cargo fetch",
     },
     Flag {
         short: None,
@@ -210,6 +289,11 @@ pub(crate) const FLAGS: &[Flag] = &[
             Ok(())
         }),
         help: "exit with 124 if PEER is talked to, or asked for",
+        #[cfg(test)]
+        more: "PEER is written as for --expect, and the option may be given many times. Nothing is blocked: \
+               packets are sent, recorded, and told of.",
+        #[cfg(test)]
+        example: "nsntrace --deny '*.doubleclick.net' ./app",
     },
     Flag {
         short: Some('d'),
@@ -219,7 +303,11 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.device = Some(text(device)?);
             Ok(())
         }),
-        help: "let packets leave through DEV only [where the host's routes lead]",
+        help: "let packets leave through DEV only",
+        #[cfg(test)]
+        more: "What cannot leave there does not leave at all. Without it the host's routes decide.",
+        #[cfg(test)]
+        example: "nsntrace -d wlan0 ping -c 3 example.com",
     },
     Flag {
         short: Some('u'),
@@ -229,45 +317,71 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.user = Some(text(user)?);
             Ok(())
         }),
-        help: "run the program as USER or USER:GROUP, by name or number",
+        help: "run the program as USER or USER:GROUP",
+        #[cfg(test)]
+        more: "Each by name or number. It takes privilege.",
+        #[cfg(test)]
+        example: "nsntrace -u nobody:nogroup curl http://example.com/",
     },
     Flag {
         short: None,
         long: "net",
         group: Group::Program,
-        effect: Effect::Value("HOW", |options, how| {
+        effect: Effect::Value("auto|nat|proxy", |options, how| {
             options.net = transport(&text(how)?)?;
             Ok(())
         }),
-        help: "reach the network by nat, for which one must be root, or by proxy [auto: what fits]",
+        help: "how packets get to the network [auto: what fits]",
+        #[cfg(test)]
+        more: "With nat the host forwards and masquerades them, which takes privilege. With proxy each connection \
+               is made again by a socket of the host, which takes none.",
+        #[cfg(test)]
+        example: "nsntrace --net proxy curl http://example.com/",
     },
     Flag {
         short: None,
         long: "respect-firewall",
         group: Group::Program,
         effect: Effect::Switch(|options| options.respect_firewall = true),
-        help: "where the firewall drops forwarded packets, do not go past it: by proxy only",
+        help: "do not go past a firewall that drops packets",
+        #[cfg(test)]
+        more: "Docker, firewalld and ufw make hosts drop what they forward. Otherwise packets are led past that \
+               rule; with this option they go by proxy.",
+        #[cfg(test)]
+        example: "nsntrace --respect-firewall curl http://example.com/",
     },
     Flag {
         short: None,
         long: "use-public-dns",
         group: Group::Program,
         effect: Effect::Switch(|options| options.use_public_dns = true),
-        help: "resolve names with public servers: 9.9.9.9, 1.1.1.1, 8.8.8.8, 208.67.222.222",
+        help: "resolve names with 9.9.9.9, 1.1.1.1 and others",
+        #[cfg(test)]
+        more: "The others are 8.8.8.8 and 208.67.222.222. For hosts whose own name servers are not to be used.",
+        #[cfg(test)]
+        example: "nsntrace --use-public-dns dig example.com",
     },
     Flag {
         short: None,
         long: "wait-all",
         group: Group::Program,
         effect: Effect::Switch(|options| options.wait_all = true),
-        help: "trace until the last process the program started has ended",
+        help: "trace until the program's last process has ended",
+        #[cfg(test)]
+        more: "Otherwise the trace ends with the program itself, though its children may go on.",
+        #[cfg(test)]
+        example: "nsntrace --wait-all sh -c 'sleep 5 && curl http://example.com/ &'",
     },
     Flag {
         short: None,
         long: "no-offload",
         group: Group::Program,
         effect: Effect::Switch(|options| options.no_offload = true),
-        help: "frames as on a wire: right checksums, none longer than the MTU; slower",
+        help: "frames as on a wire; slower",
+        #[cfg(test)]
+        more: "Checksums are right, and no frame is longer than the MTU: the kernel is not asked to put that off.",
+        #[cfg(test)]
+        example: "nsntrace --no-offload curl http://example.com/",
     },
     Flag {
         short: Some('q'),
@@ -275,16 +389,25 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Other,
         effect: Effect::Switch(|options| options.quiet = true),
         help: "say nothing but errors and losses",
+        #[cfg(test)]
+        more: "",
+        #[cfg(test)]
+        example: "nsntrace -q -o - curl -so /dev/null http://example.com/ | tshark -r -",
     },
     Flag {
         short: None,
         long: "dump-filter",
         group: Group::Other,
-        effect: Effect::OptionalValue("FORM", |options, form| {
+        effect: Effect::OptionalValue("asm|c|dec", |options, form| {
             options.dump_filter = Some(form.map_or(Ok(String::new()), text)?);
             Ok(())
         }),
-        help: "print what -f is compiled to, as asm, c or dec [asm], and do nothing else",
+        help: "print what -f is compiled to [asm]",
+        #[cfg(test)]
+        more: "As tcpdump(8) does with -d, -dd and -ddd. It takes no privilege and no program, and nothing else is \
+               done.",
+        #[cfg(test)]
+        example: "nsntrace --dump-filter=c -f 'icmp or arp'",
     },
     Flag {
         short: None,
@@ -294,24 +417,37 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.linktype = Some(text(linktype)?);
             Ok(())
         }),
-        help: "with --dump-filter: EN10MB, RAW, NULL, LINUX_SLL or LINUX_SLL2 [EN10MB]",
+        help: "for it: EN10MB, RAW, NULL, LINUX_SLL2.. [EN10MB]",
+        #[cfg(test)]
+        more: "What a packet begins with: EN10MB, RAW, NULL, LINUX_SLL or LINUX_SLL2. With --dump-filter only.",
+        #[cfg(test)]
+        example: "nsntrace --dump-filter --linktype RAW -f 'udp port 53'",
     },
     Flag {
         short: None,
         long: "live",
         group: Group::Other,
         effect: Effect::Switch(|options| options.live = true),
-        help: "with --dump-filter: for a packet socket, as in a trace, not for a file",
+        help: "for it: as for a packet socket, not for a file",
+        #[cfg(test)]
+        more: "The kernel keeps VLAN tags apart from the packet, so the two differ. With --dump-filter only.",
+        #[cfg(test)]
+        example: "nsntrace --dump-filter --live -f 'vlan 7'",
     },
     Flag {
         short: None,
         long: "doctor",
         group: Group::Other,
-        effect: Effect::OptionalValue("FORM", |options, typed| {
+        effect: Effect::OptionalValue("text|json", |options, typed| {
             options.doctor = Some(form(typed)?);
             Ok(())
         }),
-        help: "say what works on this host and what is missing, as text or json [text]",
+        help: "say what works on this host and what is missing",
+        #[cfg(test)]
+        more: "Everything is tried out in a namespace that ends with it; nothing is changed. The status is 0 if \
+               some transport works.",
+        #[cfg(test)]
+        example: "nsntrace --doctor",
     },
     Flag {
         short: Some('h'),
@@ -319,6 +455,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Other,
         effect: Effect::Instead(|| Request::Help),
         help: "print this help",
+        #[cfg(test)]
+        more: "",
+        #[cfg(test)]
+        example: "nsntrace --help | less",
     },
     Flag {
         short: Some('V'),
@@ -326,5 +466,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Other,
         effect: Effect::Instead(|| Request::Version),
         help: "print the version",
+        #[cfg(test)]
+        more: "",
+        #[cfg(test)]
+        example: "nsntrace --version",
     },
 ];
