@@ -55,7 +55,8 @@ fn check(caller: Caller, victim: Victim) {
     for round in 0..ROUNDS {
         let moment = chance.moment(length);
         let told = format!("NSNTRACE_SEED={} round {round}, after {moment:?}", chance.seed());
-        kill_at(moment, caller, victim, &lab, &before, &mut late)
+        let options = OPTIONS[round as usize % OPTIONS.len()];
+        kill_at((moment, options), caller, victim, &lab, &before, &mut late)
             .unwrap_or_else(|why| panic!("{told}: {why}"));
         check_file(&lab, &told);
     }
@@ -70,20 +71,20 @@ fn check(caller: Caller, victim: Victim) {
 /// From the start to a moment after the end: what is behind the prompt is to be met, too.
 fn length_of_a_run(caller: Caller, lab: &Lab) -> Duration {
     let start = Instant::now();
-    caller.run(lab, PROGRAM).succeeded();
+    caller.run(lab, &[OPTIONS[0], PROGRAM].concat()).succeeded();
     start.elapsed() * 3 / 2
 }
 
 /// One round. Notes what was there for longer than it should.
 fn kill_at(
-    moment: Duration,
+    (moment, options): (Duration, &[&str]),
     caller: Caller,
     victim: Victim,
     lab: &Lab,
     before: &Residue,
     late: &mut Vec<String>,
 ) -> Result<(), String> {
-    let process = caller.start(lab, PROGRAM);
+    let process = caller.start(lab, &[options, PROGRAM].concat());
     thread::sleep(moment);
     victim.kill(&process);
     let finished = process.wait_for(Duration::from_secs(30));
@@ -135,15 +136,17 @@ fn is_for_the_next_run(line: &str) -> bool {
 /// The file is there or not, but what is there can be read to its end: to the last packet, behind which a worker that was killed in the
 /// middle of a write leaves the beginning of another.
 fn check_file(lab: &Lab, told: &str) {
-    let path = lab.dir.join("killed.pcap");
-    if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
-        let mut command = Command::new("tcpdump");
-        command.args(["-nn", "-r"]).arg(&path).stdin(Stdio::null());
-        let finished = Process::spawn(command).wait();
-        let is_readable = finished.status.success() || finished.stderr.contains("truncated dump file");
-        assert!(is_readable, "{told}: {}", finished.stderr);
+    for name in ["killed.pcap", "killed.pcapng"] {
+        let path = lab.dir.join(name);
+        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            let mut command = Command::new("tcpdump");
+            command.args(["-nn", "-r"]).arg(&path).stdin(Stdio::null());
+            let finished = Process::spawn(command).wait();
+            let is_cut = finished.stderr.contains("truncated") && finished.stderr.contains("dump file");
+            assert!(finished.status.success() || is_cut, "{told}: {}", finished.stderr);
+        }
+        let _not_made = fs::remove_file(path);
     }
-    let _not_made = fs::remove_file(path);
 }
 
 /// Worker finds and ends them without being able to trace them.
@@ -211,10 +214,11 @@ fn all_by_proxy() {
     check(Caller::User, Victim::All);
 }
 
+/// Which are taken in turns: with the least of ours, and with the most.
+const OPTIONS: [&[&str]; 2] =
+    [&["-o", "killed.pcap"], &["--tls-keys", "--report", "killed.json", "-o", "killed.pcapng"]];
 /// One process, which ends with its network or soon after.
 const PROGRAM: &[&str] = &[
-    "-o",
-    "killed.pcap",
     "curl",
     "-s",
     "--max-time",
