@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nsntrace_testkit::{CaptureFile, Lab, Plan, Process, Report, nsntrace, until};
 
@@ -59,14 +59,12 @@ fn a_format_is_what_was_asked_for_whatever_the_name_is() {
 #[test]
 fn dash_is_written_as_packets_come() {
     let lab = Lab::new(&Plan::default());
-    let script = "$NT -q -o - sh -c 'ping -q -c1 198.51.100.2 >/dev/null; sleep 5' \
-                  | timeout 4 tcpdump -nn -l -c2 -r - 2>/dev/null";
-    let start = Instant::now();
+    let script = "$NT -q -o - sh -c 'ping -q -c1 198.51.100.2 >/dev/null; sleep 20' \
+                  | timeout 19 tcpdump -nn -l -c2 -r - 2>/dev/null";
     let process = bash(&lab, script);
-    until("a reader sees the ping before the program ends", Duration::from_secs(4), || {
+    until("a reader sees the ping before the program ends", Duration::from_secs(15), || {
         String::from_utf8_lossy(&process.stdout()).contains("ICMP echo reply").then_some(())
     });
-    assert!(start.elapsed() < Duration::from_secs(4));
 }
 
 /// What comes fast is collected before it is written; when nothing more comes it is in the file, though the program goes on.
@@ -74,9 +72,10 @@ fn dash_is_written_as_packets_come() {
 fn what_came_fast_is_in_the_file_when_silence_comes() {
     let lab = Lab::new(&Plan::default());
     let script = "import socket, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 9)); end = time.time() + 0.6; n = 0
-while time.time() < end:
-    for _ in range(20): s.send(bytes(1400)); n += 1
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 9)); start = time.time(); n = 0
+while n < 10000:
+    # Twenty a millisecond, and a machine that was busy with others catches up.
+    for _ in range(min(200, int(20000 * (time.time() - start)) - n)): s.send(bytes(1400)); n += 1
     time.sleep(0.001)
 print(n, flush=True); time.sleep(30)";
     let python = ["/usr/bin/python3", "-I", "-S", "-c", script];
@@ -85,7 +84,6 @@ print(n, flush=True); time.sleep(30)";
     let sent: usize = until("all is sent", Duration::from_secs(10), || {
         String::from_utf8_lossy(&process.stdout()).trim().parse().ok()
     });
-    assert!(sent > 3000, "{sent} datagrams are not fast");
     let path = lab.dir.join("fast.pcap");
     until("all is in the file", Duration::from_secs(5), || {
         let length = std::fs::metadata(&path).expect("it was made").len();
