@@ -13,6 +13,7 @@ mod machine;
 mod numbered;
 mod numbers;
 mod program;
+mod proxy;
 mod residue;
 mod rounds;
 mod sample;
@@ -38,10 +39,11 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["capture", rest @ ..] => capture::run(rest),
         ["exit", rest @ ..] => exit::run(rest),
         ["program", rest @ ..] => program::run(rest),
+        ["proxy", rest @ ..] => proxy::run(rest),
         ["growth", rest @ ..] => growth::run(rest),
         ["traced", rest @ ..] => traced::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program|growth [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program|proxy|growth [--runs N]".into()),
     }
 }
 

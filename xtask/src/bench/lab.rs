@@ -33,6 +33,8 @@ pub(super) fn prepare() -> Result {
 
 /// The internet's address, where servers listen.
 pub(super) const SERVER: &str = "198.51.100.1";
+/// The same for IPv6.
+pub(super) const SERVER6: &str = "2001:db8::1";
 
 /// Addresses of RFC 5737 and RFC 3849. /run is private, as namespaces have their names there.
 const SCRIPT: &str = "

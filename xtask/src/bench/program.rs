@@ -17,8 +17,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+pub(super) use loads::gbits;
 use loads::{LOADS, Load};
 use table::{Row, Run};
+pub(super) use tracers::remove;
 use tracers::{Keeps, Tracer};
 
 use super::internet::Server;

@@ -133,7 +133,7 @@ impl Task {
 }
 
 /// What arrived, by iperf3's own word.
-fn gbits(text: &str) -> Result<f64> {
+pub(in crate::bench) fn gbits(text: &str) -> Result<f64> {
     let report: Value = serde_json::from_str(text)?;
     if let Some(error) = report["error"].as_str() {
         return Err(error.into());

@@ -207,7 +207,7 @@ impl Drop for Beside {
 ///
 /// # Errors
 /// It is there and stays.
-pub(super) fn remove(file: &Path) -> Result {
+pub(in crate::bench) fn remove(file: &Path) -> Result {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
