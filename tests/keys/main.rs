@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod lab;
+mod own_log;
+mod places;
 mod programs;
+mod secrecy;
+mod told;

@@ -158,6 +158,11 @@ impl Outfile {
         self.encoding.format == Format::PcapNg
     }
 
+    /// Whether what comes late finds a place before what it explains: in a file whose bytes can be replaced.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.is_stream && self.encoding.compression == Compression::None
+    }
+
     /// Lets go of the file, which is another process's from now on. Who closes it last may wait for the disk.
     pub(crate) fn hand_over(&self) {
         drop(self.first.take());

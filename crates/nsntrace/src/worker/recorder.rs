@@ -123,7 +123,10 @@ impl Thread<'_> {
     /// The thread's life.
     fn record(mut self) -> Outcome {
         let counted = self.run();
-        let Self { mut recording, explainer, .. } = self;
+        let Self { mut recording, mut explainer, .. } = self;
+        for answer in explainer.iter_mut().flat_map(|explainer| explainer.survey.last_answers()) {
+            recording.learn(answer);
+        }
         let late = recording.end_secrets(explainer.as_ref().map(|explainer| &explainer.survey));
         let mut outcome = match counted {
             Ok(counted) => recording.end(counted),

@@ -69,7 +69,10 @@ impl Explainer {
             denied: plan.options.denied.clone(),
             is_sampled: false,
         };
-        let survey = Survey::new(questions, answered, writes_down);
+        let mut survey = Survey::new(questions, answered, writes_down);
+        if inbox.is_some() && !plan.outfile.has_room() {
+            survey.be_patient();
+        }
         let head = vec![
             ("nsntrace", Json::text(VERSION_NUMBER)),
             ("program", Json::text(plan.options.program.to_string_lossy())),

@@ -1,5 +1,6 @@
 //! The ring thread's look at frames.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use nsntrace_capture::{Block, Direction, Frame};
 use nsntrace_dissect::{dissect, glance};
 use nsntrace_link::IfIndex;
-use nsntrace_report::{Census, FlowNumber, Seen, Sight, TcpEnd};
+use nsntrace_report::{Census, Flow, FlowNumber, Seen, Sight, TcpEnd};
 
 use super::{Answer, Question};
 
@@ -21,6 +22,8 @@ pub(crate) struct Survey {
     answers: Receiver<Answer>,
     /// Answers go into the file, so they are worth waiting for.
     waits: bool,
+    /// How long: a block is held for its explanation.
+    patience: Duration,
     /// How many answers are due.
     due: usize,
     /// Of those, how many are about blocks before the one at hand.
@@ -37,10 +40,16 @@ impl Survey {
             questions,
             answers,
             waits,
+            patience: PATIENCE,
             due: 0,
             due_before: 0,
             is_sampled: false,
         }
+    }
+
+    /// Holds blocks longer, where what is found out later would be in vain.
+    pub(super) fn be_patient(&mut self) {
+        self.patience = PATIENCE_OF_STREAMS;
     }
 
     /// Looks at a block, and gives what has been found out by now.
@@ -54,7 +63,7 @@ impl Survey {
             }
         }
         self.ask();
-        let patience = if self.waits { PATIENCE } else { Duration::ZERO };
+        let patience = if self.waits { self.patience } else { Duration::ZERO };
         self.collect(patience, || block.is_crowded())
     }
 
@@ -63,9 +72,17 @@ impl Survey {
         &self.flows
     }
 
-    /// Whether a connection may go on; of what has no end, that is always so.
-    pub(crate) fn is_open(&self, flow: FlowNumber) -> bool {
-        self.census.flow(flow).is_none_or(|flow| flow.tcp_end() == TcpEnd::Open)
+    /// What is still to be found out about the blocks so far, now that there will be no more.
+    pub(crate) fn last_answers(&mut self) -> Vec<Answer> {
+        self.due_before = self.due;
+        self.collect(PATIENCE_AT_END, || false)
+    }
+
+    /// Says of a flow whether packets of it may still be written: it has not ended, or not before the block at hand.
+    pub(crate) fn living(&self) -> impl Fn(FlowNumber) -> bool {
+        let in_block: HashSet<_> = self.flows.iter().flatten().copied().collect();
+        let is_open = |flow: &Flow| flow.tcp_end() == TcpEnd::Open;
+        move |flow| in_block.contains(&flow) || self.census.flow(flow).is_some_and(is_open)
     }
 
     /// Ends the survey. The explainer ends with the questions.
@@ -105,7 +122,7 @@ impl Survey {
         if self.question.is_empty() {
             return;
         }
-        self.question.deadline = Some(Instant::now() + ANSWER_WITHIN);
+        self.question.deadline = Some(Instant::now() + self.patience * 9 / 10);
         match self.questions.try_send(mem::take(&mut self.question)) {
             Ok(()) => self.due += 1,
             Err(TrySendError::Full(question)) => {
@@ -142,7 +159,9 @@ impl Survey {
 
 /// How long a block is held for its explanation.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// What an answer that waits for something has of that.
-const ANSWER_WITHIN: Duration = Duration::from_millis(9);
+/// How long answers are waited for when nothing waits behind them.
+const PATIENCE_AT_END: Duration = Duration::from_millis(100);
+/// Where keys that come late find no room in the file. Somebody who watches does not notice.
+const PATIENCE_OF_STREAMS: Duration = Duration::from_millis(50);
 /// How soon it is seen that the ring fills.
 const LOOK_UP: Duration = Duration::from_millis(1);

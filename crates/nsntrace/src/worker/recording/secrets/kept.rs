@@ -48,14 +48,14 @@ impl Kept {
     }
 
     fn forget_ended(&mut self, survey: Option<&Survey>) {
-        let flows = &self.flows;
-        self.secrets.retain(|(secret, repeats)| match (flows.get(&secret.random), survey) {
-            (Some(&flow), Some(survey)) => survey.is_open(flow),
+        let (flows, lives) = (&self.flows, survey.map(Survey::living));
+        self.secrets.retain(|(secret, repeats)| match (flows.get(&secret.random), &lives) {
+            (Some(&flow), Some(lives)) => lives(flow),
             // Whose it is, nobody will ever know.
             _ => *repeats == 0,
         });
         self.bytes = self.secrets.iter().map(|(secret, _)| secret.line.len()).sum();
-        self.flows.retain(|_, flow| survey.is_some_and(|survey| survey.is_open(*flow)));
+        self.flows.retain(|_, flow| lives.as_ref().is_some_and(|lives| lives(*flow)));
     }
 }
 
