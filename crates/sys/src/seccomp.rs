@@ -121,7 +121,7 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_reboot,
@@ -141,6 +141,12 @@ const FORBIDDEN: &[libc::c_long] = &[
     libc::SYS_request_key,
     libc::SYS_keyctl,
 ];
+
+/// `kexec_file_load`, which libc does not name for aarch64 with musl: include/uapi/asm-generic/unistd.h.
+#[cfg(target_arch = "aarch64")]
+const KEXEC_FILE_LOAD: libc::c_long = 294;
+#[cfg(not(target_arch = "aarch64"))]
+const KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
 
 #[cfg(test)]
 mod tests {
