@@ -3,11 +3,13 @@
 //! rustix covers most of what nsntrace asks of the kernel. What is here is the rest: fork, signal masks and signalfd,
 //! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
 
+mod credentials;
 mod datagram;
 mod descriptors;
 mod device;
 mod handover;
 mod netns;
+mod notify;
 mod packet;
 mod process;
 mod ring;
@@ -16,6 +18,7 @@ mod signals;
 mod time;
 mod transparent;
 
+pub use credentials::{Credentials, as_file_user, open_thread};
 pub use datagram::{
     Datagram, DeliveryError, Detail, Family, Origin, receive_datagram, receive_error, send_datagrams, tell,
 };
@@ -24,6 +27,7 @@ pub use device::set_tx_checksum_offload;
 pub use netns::{
     is_unshare_filtered, netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user,
 };
+pub use notify::{Held, Wish, give, hold_sockets, is_held, let_go, next_held, take_turns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, become_on_files, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};

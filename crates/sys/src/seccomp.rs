@@ -10,6 +10,7 @@
 
 use std::io;
 use std::mem::offset_of;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use crate::packet::Insn;
 
@@ -32,18 +33,29 @@ pub fn confine() -> io::Result<()> {
 }
 
 fn install(program: &[Insn], flags: libc::c_ulong) -> io::Result<()> {
+    match set_filter(program, flags)? {
+        0 => Ok(()),
+        // With TSYNC a positive number is a thread that has filters of its own.
+        _ => Err(io::Error::other("another thread has filters of its own")),
+    }
+}
+
+/// Adds a filter to those of the calling thread, and gives its listener.
+pub(crate) fn install_listener(program: &[Insn], flags: libc::c_ulong) -> io::Result<OwnedFd> {
+    let fd = set_filter(program, flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    // SAFETY: with this flag the result is a new descriptor, which is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set_filter(program: &[Insn], flags: libc::c_ulong) -> io::Result<RawFd> {
     let len = u16::try_from(program.len()).map_err(|_too_long| io::Error::from_raw_os_error(libc::EINVAL))?;
     // The kernel copies the program and does not write to it; the field lacks its `const`.
     let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut().cast() };
     // SAFETY: the kernel reads `filter` and the `len` instructions it points to, which outlive the call.
     let done =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter) };
-    match done {
-        0 => Ok(()),
-        // With TSYNC a positive number is a thread that has filters of its own.
-        1.. => Err(io::Error::other("another thread has filters of its own")),
-        _ => Err(io::Error::last_os_error()),
-    }
+    // A descriptor or a thread's number, which are ints.
+    RawFd::try_from(done).ok().filter(|&result| result >= 0).ok_or_else(io::Error::last_os_error)
 }
 
 /// Allows what is not in `forbidden`. Calls of another architecture, which have other numbers, are forbidden altogether.
@@ -66,24 +78,24 @@ fn program(audit_arch: u32, forbidden: &[libc::c_long]) -> Vec<Insn> {
     insns
 }
 
-fn low_half<T: TryInto<u32>>(number: T) -> u32 {
+pub(crate) fn low_half<T: TryInto<u32>>(number: T) -> u32 {
     // An offset in a structure of 64 bytes, or the number of a system call.
     number.try_into().unwrap_or(u32::MAX)
 }
 
 /// include/uapi/linux/bpf_common.h: `BPF_LD | BPF_W | BPF_ABS`.
-const LOAD_WORD: u16 = 0x20;
+pub(crate) const LOAD_WORD: u16 = 0x20;
 /// `BPF_JMP | BPF_JEQ | BPF_K`.
-const JUMP_IF_EQUAL: u16 = 0x15;
+pub(crate) const JUMP_IF_EQUAL: u16 = 0x15;
 /// `BPF_JMP | BPF_JGE | BPF_K`.
 const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
 /// `BPF_RET | BPF_K`.
-const RETURN: u16 = 0x06;
+pub(crate) const RETURN: u16 = 0x06;
 /// arch/x86/include/uapi/asm/unistd.h: `__X32_SYSCALL_BIT`.
 const X32_BIT: u32 = 0x4000_0000;
 
 /// include/uapi/linux/audit.h.
-const AUDIT_ARCH: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
+pub(crate) const AUDIT_ARCH: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
     Some(0xc000_003e)
 } else if cfg!(all(target_arch = "aarch64", target_endian = "little")) {
     Some(0xc000_00b7)
