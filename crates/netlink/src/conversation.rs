@@ -1,14 +1,14 @@
 //! A socket for business that goes on: it asks once, hears from then on, and answers.
 //!
 //! # Kernel interface
-//! As [`Subscription`], without groups; `send()`, `SO_RCVBUFFORCE` (`CAP_NET_ADMIN` in the first user namespace), else `SO_RCVBUF`.
+//! As [`Subscription`], without groups; `send()`.
 //!
 //! # References
 //! netlink(7); socket(7).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::net::{SendFlags, send, sockopt};
+use rustix::net::{SendFlags, send};
 
 use crate::{Batch, Family, Heard, Message, RequestError, SocketError, Subscription, answers::Answers};
 
@@ -32,11 +32,7 @@ impl Conversation {
     /// Makes room for `bytes` of messages that wait, or for as much of that as we may have: what it costs the kernel, which is several
     /// times what a short message has.
     pub fn set_room(&self, bytes: usize) {
-        let forced = sockopt::set_socket_recv_buffer_size_force(&self.ear, bytes);
-        if forced.is_err() {
-            // Up to net.core.rmem_max, and not refused.
-            let _as_before = sockopt::set_socket_recv_buffer_size(&self.ear, bytes);
-        }
+        self.ear.set_room(bytes);
     }
 
     /// Sends a batch and checks every acknowledgement that it asked for. To be called before there is anything else to hear, for it

@@ -9,7 +9,7 @@
 //!
 //! # Kernel interface
 //! `socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK)`, `bind()` with `nl_groups`,
-//! `recv(MSG_TRUNC)`, poll.
+//! `recv(MSG_TRUNC)`, poll; `SO_RCVBUFFORCE` (`CAP_NET_ADMIN` in the first user namespace), else `SO_RCVBUF`.
 //!
 //! # References
 //! netlink(7); `netlink_overrun()` in net/netlink/af_netlink.c.
@@ -23,13 +23,13 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, recv,
-        socket_with,
+        socket_with, sockopt,
     },
 };
 
 use crate::{Family, Message, Messages, SocketError};
 
-/// A non-blocking socket that hears some groups of `NETLINK_ROUTE`.
+/// A non-blocking socket that hears some groups, of `NETLINK_ROUTE` if nothing else is said.
 #[derive(Debug)]
 pub struct Subscription {
     socket: OwnedFd,
@@ -55,11 +55,22 @@ impl Subscription {
     /// # Panics
     /// Where a group is not from 1 to 32; later ones do not fit into an address.
     pub fn open(groups: &[u32]) -> Result<Self, SocketError> {
+        Self::to(Family::Route, groups)
+    }
+
+    /// Listens to `groups` of any family.
+    ///
+    /// # Errors
+    /// [`SocketError::Open`]: `EPERM` where the family wants `CAP_NET_ADMIN` for it.
+    ///
+    /// # Panics
+    /// As [`Subscription::open`].
+    pub fn to(family: Family, groups: &[u32]) -> Result<Self, SocketError> {
         let mask = groups.iter().fold(0, |mask, group| {
             assert!((1..=32).contains(group), "group {group} does not fit into nl_groups");
             mask | 1 << (group - 1)
         });
-        Self::of(Family::Route, mask)
+        Self::of(family, mask)
     }
 
     /// Opens a socket that hears of the groups in `nl_groups`, and of what it asks for itself.
@@ -74,6 +85,14 @@ impl Subscription {
         match open() {
             Ok(socket) => Ok(Self { socket, buffer: vec![0; BUFFER_BYTES] }),
             Err(errno) => Err(SocketError::Open { family: family.name(), source: errno.into() }),
+        }
+    }
+
+    /// Makes room for `bytes` of announcements that wait, or for as much of that as we may have.
+    pub fn set_room(&self, bytes: usize) {
+        if sockopt::set_socket_recv_buffer_size_force(&self.socket, bytes).is_err() {
+            // Up to net.core.rmem_max, and not refused.
+            let _as_before = sockopt::set_socket_recv_buffer_size(&self.socket, bytes);
         }
     }
 

@@ -29,12 +29,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use neli::consts::rtnl::RtAddrFamily;
 use nsntrace_netlink::{Batch, Family, Message, Socket};
 
+use crate::sockid::SOCKID;
 use crate::{SockDiagError, table::Table};
 
 /// Asks about the sockets of the network namespace of the thread that opened it, wherever it is used.
 #[derive(Debug)]
 pub struct SockDiag {
-    socket: Socket,
+    pub(crate) socket: Socket,
     /// Without IPv6 there is one, without procfs none.
     tables: Vec<Table>,
     /// Whether the kernel has said that it does not know such questions.
@@ -154,16 +155,13 @@ fn orphan_state(message: Message<'_>, af: u8) -> Option<u8> {
 }
 
 /// `linux/sock_diag.h`
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// linux/in.h
-const IPPROTO_TCP: u8 = 6;
-/// Bytes of `struct inet_diag_sockid` (`linux/inet_diag.h`): two ports, two addresses of 16 bytes, ifindex,
-/// cookie.
-const SOCKID: usize = 2 + 2 + 16 + 16 + 4 + 8;
+pub(crate) const IPPROTO_TCP: u8 = 6;
 /// Bytes of `struct inet_diag_req_v2` (`linux/inet_diag.h`).
-const REQUEST: usize = 8 + SOCKID;
+pub(crate) const REQUEST: usize = 8 + SOCKID;
 /// Bytes of `struct inet_diag_msg` (`linux/inet_diag.h`).
-const MESSAGE: usize = 4 + SOCKID + 20;
+pub(crate) const MESSAGE: usize = 4 + SOCKID + 20;
 
 /// `net/tcp_states.h`
 const TCP_FIN_WAIT1: u8 = 4;

@@ -10,11 +10,20 @@
 //! println!("{} connections still have something to say", closing.talking);
 //! # Ok::<(), nsntrace_sockdiag::SockDiagError>(())
 //! ```
+//!
+//! [`SockDiag::find`] asks for the one socket that has some addresses, and [`Departures`] hears of each that goes: both tell its cookie, by
+//! which the kernel tells sockets apart for ever.
 #![forbid(unsafe_code)]
 
 mod closing;
+mod departures;
 mod error;
+mod find;
+mod sockid;
 mod table;
 
 pub use closing::{Closing, SockDiag};
+pub use departures::{Departure, Departures};
 pub use error::SockDiagError;
+pub use find::Found;
+pub use sockid::Protocol;

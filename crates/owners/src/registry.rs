@@ -1,0 +1,301 @@
+//! What a witness has said, put together with what the kernel says of sockets.
+//!
+//! # Theory of operation
+//! A socket that was made is known by its cookie. While it lives, the kernel tells the cookie of given addresses; when it goes, the kernel tells both, and both are
+//! kept here for packets that are looked at later. Everything is bounded: what is oldest is forgotten.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::net::getsockname;
+
+use crate::{Maker, Process, Word};
+
+/// How it is known whose a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Certainty {
+    /// It was seen to be made.
+    Created,
+    /// Whoever listens has the connections that come.
+    Listener,
+    /// A process held it when somebody looked.
+    Held,
+    /// Nobody else comes into question.
+    Likely,
+}
+
+impl Certainty {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Listener => "listener",
+            Self::Held => "held",
+            Self::Likely => "likely",
+        }
+    }
+}
+
+/// Whose a socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Who, by the witness's number.
+    pub number: u32,
+    /// Who.
+    pub process: Arc<Process>,
+    /// The thread that made it; 0 if it is not known.
+    pub tid: u32,
+    /// How that is known.
+    pub certainty: Certainty,
+}
+
+/// What carries a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A socket's addresses when it went. An unspecified peer is any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Of what.
+    pub carrier: Carrier,
+    /// Its own; the address may be unspecified.
+    pub local: SocketAddr,
+    /// Its peer's.
+    pub peer: SocketAddr,
+    /// The kernel's name of it.
+    pub cookie: u64,
+}
+
+/// Who made which socket.
+#[derive(Debug, Default)]
+pub struct Registry {
+    processes: HashMap<u32, Arc<Process>>,
+    made: BTreeMap<u64, Maker>,
+    pings: VecDeque<(OwnedFd, Maker)>,
+    pingers: VecDeque<Maker>,
+    departed: HashMap<(Carrier, u16), Vec<Departed>>,
+    order: VecDeque<(Carrier, u16)>,
+    holders: HashMap<u64, Maker>,
+    /// How often somebody has looked who holds what.
+    looks: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Departed {
+    local: IpAddr,
+    peer: SocketAddr,
+    maker: Maker,
+}
+
+impl Registry {
+    /// Takes in what the witness said.
+    pub fn hear(&mut self, word: Word) {
+        match word {
+            Word::Process(number, process) => {
+                self.processes.insert(number, Arc::new(process));
+            }
+            Word::Made { cookie, maker } => {
+                self.made.insert(cookie, maker);
+                if self.made.len() > MAX_MADE {
+                    self.made.pop_first();
+                }
+            }
+            Word::Ping(socket, maker) => push(&mut self.pings, (socket, maker), MAX_PINGS),
+            Word::Pings(maker) => push(&mut self.pingers, maker, MAX_PINGS),
+            Word::Holds { inode, maker } => {
+                self.holders.insert(inode, maker);
+            }
+            Word::Looked => self.looks += 1,
+            Word::Serve(_) | Word::Look => {}
+        }
+    }
+
+    /// Takes in that a socket is gone.
+    pub fn depart(&mut self, departure: &Departure) {
+        let Some(maker) = self.made.remove(&departure.cookie) else { return };
+        let Departure { carrier, local, peer, .. } = *departure;
+        let key = (carrier, local.port());
+        if local.port() == 0 {
+            // It was never used.
+            return;
+        }
+        self.departed.entry(key).or_default().push(Departed { local: local.ip(), peer, maker });
+        self.order.push_back(key);
+        if self.order.len() > MAX_DEPARTED
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(departed) = self.departed.get_mut(&oldest)
+        {
+            departed.remove(0);
+            if departed.is_empty() {
+                self.departed.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whose socket has this cookie.
+    pub fn by_cookie(&self, cookie: u64, certainty: Certainty) -> Option<Owner> {
+        self.owner(*self.made.get(&cookie)?, certainty)
+    }
+
+    /// Who held a socket when somebody looked.
+    pub fn holder(&self, inode: u64) -> Option<Owner> {
+        self.owner(*self.holders.get(&inode)?, Certainty::Held)
+    }
+
+    /// How often somebody has looked.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Forgets who held what: somebody looks again.
+    pub fn forget_holders(&mut self) {
+        self.holders.clear();
+    }
+
+    /// Whose socket it was that had these addresses; the one that went last.
+    pub fn departed(&self, carrier: Carrier, local: SocketAddr, peer: SocketAddr) -> Option<Owner> {
+        let departed = self.departed.get(&(carrier, local.port()))?;
+        let is_here = |gone: &&Departed| gone.local == local.ip() || gone.local.is_unspecified();
+        let with_peer = departed.iter().rev().filter(is_here).find(|gone| gone.peer == peer);
+        if let Some(gone) = with_peer {
+            return self.owner(gone.maker, Certainty::Created);
+        }
+        let gone = departed.iter().rev().filter(is_here).find(|gone| gone.peer.port() == 0)?;
+        let certainty = if carrier == Carrier::Tcp { Certainty::Listener } else { Certainty::Created };
+        self.owner(gone.maker, certainty)
+    }
+
+    /// Whose pings these are.
+    pub fn pinger(&self, id: u16, is_v6: bool) -> Option<Owner> {
+        let has_id = |socket: &OwnedFd| {
+            let address = getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok());
+            address.is_some_and(|address| address.port() == id && address.is_ipv6() == is_v6)
+        };
+        if let Some((_, maker)) = self.pings.iter().rev().find(|(socket, _)| has_id(socket)) {
+            return self.owner(*maker, Certainty::Created);
+        }
+        self.likely_pinger(id)
+    }
+
+    /// Programs number their pings by their pid, or there is one that pings.
+    fn likely_pinger(&self, id: u16) -> Option<Owner> {
+        let pid = |maker: &Maker| self.processes.get(&maker.process).map(|process| process.pid);
+        let numbered = |maker: &&Maker| pid(maker).is_some_and(|pid| pid & 0xffff == u32::from(id));
+        let first = *self.pingers.front()?;
+        let is_alone = self.pingers.iter().all(|maker| maker.process == first.process);
+        let maker = self.pingers.iter().rev().find(numbered).copied().or(is_alone.then_some(first))?;
+        self.owner(maker, Certainty::Likely)
+    }
+
+    fn owner(&self, Maker { process: number, tid }: Maker, certainty: Certainty) -> Option<Owner> {
+        let process = self.processes.get(&number)?.clone();
+        Some(Owner { number, process, tid, certainty })
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
+    if queue.len() >= most {
+        queue.pop_front();
+    }
+    queue.push_back(one);
+}
+
+/// Sockets that live, of which we know; 40 bytes each.
+const MAX_MADE: usize = 1 << 18;
+/// Sockets that are gone, and whose packets may not have been looked at.
+const MAX_DEPARTED: usize = 1 << 16;
+/// A descriptor each.
+const MAX_PINGS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        let mut registry = Registry::default();
+        for (number, pid) in [(1, 4321), (2, 4322)] {
+            registry.hear(Word::Process(number, Process { pid, ..Process::default() }));
+            registry.hear(Word::Made { cookie: 100 + u64::from(number), maker: Maker { process: number, tid: pid } });
+        }
+        registry
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn departure(cookie: u64, carrier: Carrier, local: &str, peer: &str) -> Departure {
+        Departure { carrier, local: address(local), peer: address(peer), cookie }
+    }
+
+    fn pid(owner: Option<Owner>) -> Option<(u32, Certainty)> {
+        owner.map(|owner| (owner.process.pid, owner.certainty))
+    }
+
+    #[test]
+    fn a_socket_is_its_makers_while_it_lives_and_after() {
+        let mut registry = registry();
+        assert_eq!(pid(registry.by_cookie(101, Certainty::Created)), Some((4321, Certainty::Created)));
+        assert_eq!(registry.by_cookie(103, Certainty::Created), None);
+        registry.depart(&departure(101, Carrier::Tcp, "10.0.0.1:40000", "192.0.2.7:443"));
+        registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
+        assert_eq!(registry.by_cookie(101, Certainty::Created), None);
+        let ask = |local, peer| pid(registry.departed(Carrier::Tcp, address(local), address(peer)));
+        assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:443"), Some((4321, Certainty::Created)));
+        assert_eq!(ask("10.0.0.2:40000", "192.0.2.7:443"), None);
+        assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:80"), None);
+        assert_eq!(ask("10.0.0.1:40001", "192.0.2.7:443"), None, "nobody saw it made");
+        let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"));
+        assert_eq!(udp, None);
+    }
+
+    #[test]
+    fn a_socket_without_peer_talks_to_all() {
+        let mut registry = registry();
+        registry.depart(&departure(101, Carrier::Udp, "0.0.0.0:5000", "0.0.0.0:0"));
+        registry.depart(&departure(102, Carrier::Tcp, "[::]:80", "[::]:0"));
+        let (local, peer) = (address("10.0.0.1:5000"), address("192.0.2.7:53"));
+        assert_eq!(pid(registry.departed(Carrier::Udp, local, peer)), Some((4321, Certainty::Created)));
+        let local = address("10.0.0.1:80");
+        assert_eq!(pid(registry.departed(Carrier::Tcp, local, peer)), Some((4322, Certainty::Listener)));
+    }
+
+    #[test]
+    fn pings_are_of_whoever_has_the_id_or_is_alone() {
+        let mut registry = registry();
+        let maker = |process| Maker { process, tid: 0 };
+        assert_eq!(registry.pinger(9, false), None);
+        registry.hear(Word::Pings(maker(1)));
+        assert_eq!(pid(registry.pinger(9, false)), Some((4321, Certainty::Likely)));
+        registry.hear(Word::Pings(maker(2)));
+        assert_eq!(registry.pinger(9, false), None, "it may be either's");
+        assert_eq!(pid(registry.pinger(4322, false)), Some((4322, Certainty::Likely)));
+        // Any socket with a port will do.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let id = socket.local_addr().unwrap().port();
+        registry.hear(Word::Ping(socket.into(), maker(1)));
+        assert_eq!(pid(registry.pinger(id, false)), Some((4321, Certainty::Created)));
+        assert_ne!(pid(registry.pinger(id, true)), Some((4321, Certainty::Created)));
+    }
+
+    #[test]
+    fn what_is_oldest_is_forgotten() {
+        let mut registry = registry();
+        for cookie in 1000..1002 + MAX_DEPARTED as u64 {
+            registry.hear(Word::Made { cookie, maker: Maker { process: 1, tid: 0 } });
+            let local = SocketAddr::from(([10, 0, 0, 1], u16::try_from(cookie % 60_000 + 1).unwrap()));
+            let departure = Departure { carrier: Carrier::Udp, local, peer: address("192.0.2.7:9"), cookie };
+            registry.depart(&departure);
+        }
+        assert_eq!(registry.order.len(), MAX_DEPARTED);
+        let kept: usize = registry.departed.values().map(Vec::len).sum();
+        assert_eq!(kept, MAX_DEPARTED);
+    }
+}
