@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) report: Option<PathBuf>,
     /// Have the program log its TLS keys, and write them down.
     pub(crate) tls_keys: bool,
+    /// What is found out about the processes that packets are of.
+    pub(crate) process_info: ProcessInfo,
     /// Whom the program may talk to; with none, anybody.
     pub(crate) expected: Vec<Expectation>,
     /// Whom it may not.
@@ -79,6 +81,27 @@ pub(crate) struct Options {
     pub(crate) doctor: Option<Form>,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
+}
+
+/// How much is said of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessInfo {
+    /// Nothing.
+    None,
+    /// Names and paths.
+    Names,
+    /// Command lines, too, which may hold secrets.
+    Full,
+}
+
+impl ProcessInfo {
+    pub(crate) fn is_wanted(self) -> bool {
+        self != Self::None
+    }
+
+    pub(crate) fn has_command_lines(self) -> bool {
+        self == Self::Full
+    }
 }
 
 /// Where the recording ends, if not with the program.
@@ -119,6 +142,7 @@ impl Default for Options {
             respect_firewall: false,
             report: None,
             tls_keys: false,
+            process_info: ProcessInfo::Names,
             expected: Vec::new(),
             denied: Vec::new(),
             use_public_dns: false,
@@ -226,6 +250,15 @@ fn format(typed: &str) -> Result<Format, lexopt::Error> {
         "pcap" => Ok(Format::Pcap),
         "pcapng" => Ok(Format::PcapNg),
         _ => Err(format!("'{typed}' is neither pcap nor pcapng").into()),
+    }
+}
+
+fn process_info(typed: &str) -> Result<ProcessInfo, lexopt::Error> {
+    match typed {
+        "none" => Ok(ProcessInfo::None),
+        "names" => Ok(ProcessInfo::Names),
+        "full" => Ok(ProcessInfo::Full),
+        _ => Err(format!("'{typed}' is none of names, full and none").into()),
     }
 }
 

@@ -64,6 +64,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         bounds: bounds.as_ref(),
         name_service: &plan.name_service,
         keys: keys.as_ref(),
+        creations: plan.wants_processes().then_some(&channel),
         stdout_to_stderr: plan.outfile.is_stdout,
         mask: watch.mask,
         ignores_children: watch.ignores_children,

@@ -73,6 +73,17 @@ impl Plan {
         !quiet || report.is_some() || !expected.is_empty() || !denied.is_empty()
     }
 
+    /// Whether anybody will read whose packets are.
+    pub(crate) fn wants_processes(&self) -> bool {
+        self.options.process_info.is_wanted() && (self.outfile.explains() || self.wants_report())
+    }
+
+    /// Closes what is written to, in a process that writes nothing.
+    pub(crate) fn let_go_of_outputs(&self) {
+        self.outfile.hand_over();
+        drop(self.report.take());
+    }
+
     /// Takes back the output files of a trace that did not come about.
     pub(crate) fn discard_outputs(&self) {
         self.outfile.discard(&self.options.outfile);

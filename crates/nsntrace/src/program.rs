@@ -28,6 +28,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_deat
 use crate::failure::Failure;
 use crate::keylog;
 use crate::nameservice::NameService;
+use crate::protocol::{Channel, Order};
 use crate::status;
 use crate::user::Identity;
 
@@ -41,6 +42,8 @@ pub(crate) struct Program<'a> {
     pub(crate) name_service: &'a NameService,
     /// Where its TLS keys are to go.
     pub(crate) keys: Option<&'a Fifo>,
+    /// Where its wishes for sockets go, if anybody wants to see them.
+    pub(crate) creations: Option<&'a Channel>,
     /// Its standard output goes to standard error: ours is the capture's.
     pub(crate) stdout_to_stderr: bool,
     /// The signal mask that we were started with.
@@ -124,6 +127,7 @@ impl Program<'_> {
         let step = |what: &'static str| move |errno: rustix::io::Errno| Failure::of(what, &errno);
         netns.enter()?;
         self.arrange_mounts()?;
+        self.have_sockets_seen();
         if self.stdout_to_stderr {
             rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd())
                 .map_err(step("cannot send the program's output to standard error"))?;
@@ -149,6 +153,16 @@ impl Program<'_> {
         self.name_service.cover()?;
         let mounted = self.keys.map_or(Ok(()), Fifo::mount);
         mounted.map_err(|error| Failure::of("cannot mount the pipe for TLS keys", &error))
+    }
+
+    /// Has sockets made under the eyes of a witness from now on. While we have the privilege for it: else the program could gain none by
+    /// executing others. Where the kernel or a container does not allow it, or there is such a filter already, nobody sees them.
+    fn have_sockets_seen(&self) {
+        if let Some(channel) = self.creations
+            && let Ok(listener) = nsntrace_sys::hold_sockets()
+        {
+            channel.order(&Order::Creations(listener));
+        }
     }
 
     /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.

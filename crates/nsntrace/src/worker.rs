@@ -19,15 +19,18 @@ mod service;
 pub(crate) mod sysctl;
 mod uplinks;
 mod wire;
+mod witness;
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::thread;
 
 use nsntrace_capture::{Tap, ring_geometry};
 use nsntrace_keylog::Fifo;
 use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
+use nsntrace_owners::Line;
 use nsntrace_relay::{Listener, Relay, Unbound};
 use nsntrace_sockdiag::SockDiag;
 use nsntrace_sys::{Fork, Inherited};
@@ -43,7 +46,8 @@ use recorder::Recorder;
 use service::Service;
 use wire::Side;
 
-pub(crate) use explain::Told;
+use explain::Owners;
+pub(crate) use explain::{Sockets, Told};
 pub(crate) use heal::{RUN_DIR, clean_up_after};
 pub(crate) use ipv6::{Forwarding, Ipv6};
 
@@ -57,6 +61,7 @@ pub(crate) struct Inside {
     pub(crate) knocks: Knocks,
     /// Where TLS keys arrive.
     pub(crate) keys: Option<Fifo>,
+    pub(crate) sockets: Sockets,
 }
 
 impl Inside {
@@ -75,6 +80,7 @@ impl Inside {
             listeners,
             knocks: Knocks::open()?,
             keys: keylog::make_pipe(keylog)?,
+            sockets: Sockets::open()?,
         })
     }
 }
@@ -105,21 +111,40 @@ pub(crate) fn fork(
             if plan.options.wait_all && !matches!(nsntrace_sys::fork(), Ok(Fork::Child)) {
                 nsntrace_sys::exit_now(0);
             }
-            run(plan, netns, inside, &channel, inherited, front);
+            match witness::fork(plan) {
+                Ok(witness::Side::Worker(line)) => {
+                    run(plan, netns, inside, &channel, inherited, front, line);
+                }
+                Ok(witness::Side::Witness(line)) => {
+                    drop((inside, channel));
+                    plan.let_go_of_outputs();
+                    let _already_leader = setsid();
+                    let _failed = leave_terminal(inherited).and_then(|()| witness::run(plan, netns, line));
+                }
+                Err(failure) => channel.report(&Report::Failed(failure)),
+            }
             nsntrace_sys::exit_now(0)
         }
     }
 }
 
 /// Worker's life.
-fn run(plan: &Plan, netns: &Netns, inside: Inside, channel: &Channel, inherited: Inherited, front: Pid) {
+fn run(
+    plan: &Plan,
+    netns: &Netns,
+    inside: Inside,
+    channel: &Channel,
+    inherited: Inherited,
+    front: Pid,
+    line: Option<Line>,
+) {
     channel.report(&Report::Born(getpid().as_raw_nonzero().get()));
     let _already_leader = setsid();
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
     // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
     let _as_before = setpriority_process(None, HIGHEST_PRIORITY);
     let begun = privilege::begin(plan);
-    match begun.and_then(|()| set_up(plan, netns, inside, channel, inherited, front)) {
+    match begun.and_then(|()| set_up(plan, netns, inside, channel, inherited, front, line)) {
         Ok(service) => service.run(plan.options.linger),
         Err(failure) => channel.report(&Report::Failed(failure)),
     }
@@ -145,8 +170,9 @@ fn set_up<'a>(
     channel: &'a Channel,
     inherited: Inherited,
     front: Pid,
+    line: Option<Line>,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets } = inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
@@ -159,13 +185,15 @@ fn set_up<'a>(
     })?;
     let relay = Relay::new(listeners)?;
     // Last of what can fail: it empties a file that was there before.
-    let recorder = Recorder::start(ring?, &network, plan, channel, keys)?;
+    let line = line.map(Arc::new);
+    let owners = line.clone().map(|line| Owners::start(line, sockets)).transpose()?;
+    let recorder = Recorder::start(ring?, &network, plan, channel, keys, owners)?;
     privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
     }
     channel.report(&network.ready());
-    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder))
+    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder, line))
 }
 
 fn retire_timeout_ms(plan: &Plan) -> u32 {

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn procfs_says_what_the_kernel_does() {
-        let status = "Name:\tcat\nTgid:\t7\nPid:\t8\nPPid:\t3\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 \n";
+        let status =
+            "Name:\tcat\nTgid:\t7\nPid:\t8\nPPid:\t3\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 \n";
         let expected = Credentials { pid: 7, parent: 3, uid: 2, file_user: (4, 8), cgroup: None };
         assert_eq!(parse_status(status), Some(expected));
         assert_eq!(parse_status("Name:\tcat\n"), None);

@@ -104,7 +104,8 @@ mod tests {
         assert_eq!(holder, None, "it was closed");
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-        let inode = sockets(std::process::id()).find(|inode| link.to_str() == Some(&format!("socket:[{inode}]")));
+        let inode =
+            sockets(std::process::id()).find(|inode| link.to_str() == Some(&format!("socket:[{inode}]")));
         assert!(inode.is_some());
     }
 }

@@ -82,6 +82,9 @@ pub struct Registry {
     pingers: VecDeque<Maker>,
     departed: HashMap<(Carrier, u16), Vec<Departed>>,
     order: VecDeque<(Carrier, u16)>,
+    /// Gone, and nobody has said whose they were: the witness may yet.
+    strangers: HashMap<u64, Departure>,
+    strangers_order: VecDeque<u64>,
     holders: HashMap<u64, Maker>,
     /// How often somebody has looked who holds what.
     looks: u64,
@@ -103,7 +106,9 @@ impl Registry {
             }
             Word::Made { cookie, maker } => {
                 self.made.insert(cookie, maker);
-                if self.made.len() > MAX_MADE {
+                if let Some(departure) = self.strangers.remove(&cookie) {
+                    self.depart(&departure);
+                } else if self.made.len() > MAX_MADE {
                     self.made.pop_first();
                 }
             }
@@ -119,7 +124,7 @@ impl Registry {
 
     /// Takes in that a socket is gone.
     pub fn depart(&mut self, departure: &Departure) {
-        let Some(maker) = self.made.remove(&departure.cookie) else { return };
+        let Some(maker) = self.made.remove(&departure.cookie) else { return self.wait_for_word(departure) };
         let Departure { carrier, local, peer, .. } = *departure;
         let key = (carrier, local.port());
         if local.port() == 0 {
@@ -136,6 +141,17 @@ impl Registry {
             if departed.is_empty() {
                 self.departed.remove(&oldest);
             }
+        }
+    }
+
+    /// Keeps a departure of a socket that nobody has spoken of: a short life may be over before the witness says whose it was.
+    fn wait_for_word(&mut self, departure: &Departure) {
+        self.strangers.insert(departure.cookie, *departure);
+        self.strangers_order.push_back(departure.cookie);
+        if self.strangers_order.len() > MAX_STRANGERS
+            && let Some(oldest) = self.strangers_order.pop_front()
+        {
+            self.strangers.remove(&oldest);
         }
     }
 
@@ -211,6 +227,8 @@ fn push<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
 const MAX_MADE: usize = 1 << 18;
 /// Sockets that are gone, and whose packets may not have been looked at.
 const MAX_DEPARTED: usize = 1 << 16;
+/// Sockets that are gone, and that the witness may speak of yet, if it ever saw them.
+const MAX_STRANGERS: usize = 1 << 12;
 /// A descriptor each.
 const MAX_PINGS: usize = 128;
 
@@ -222,7 +240,10 @@ mod tests {
         let mut registry = Registry::default();
         for (number, pid) in [(1, 4321), (2, 4322)] {
             registry.hear(Word::Process(number, Process { pid, ..Process::default() }));
-            registry.hear(Word::Made { cookie: 100 + u64::from(number), maker: Maker { process: number, tid: pid } });
+            registry.hear(Word::Made {
+                cookie: 100 + u64::from(number),
+                maker: Maker { process: number, tid: pid },
+            });
         }
         registry
     }
@@ -254,6 +275,15 @@ mod tests {
         assert_eq!(ask("10.0.0.1:40001", "192.0.2.7:443"), None, "nobody saw it made");
         let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"));
         assert_eq!(udp, None);
+    }
+
+    #[test]
+    fn a_word_may_come_later_than_the_end() {
+        let mut registry = registry();
+        registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
+        registry.hear(Word::Made { cookie: 103, maker: Maker { process: 2, tid: 1 } });
+        let owner = registry.departed(Carrier::Tcp, address("10.0.0.1:40001"), address("192.0.2.7:443"));
+        assert_eq!(pid(owner), Some((4322, Certainty::Created)));
     }
 
     #[test]

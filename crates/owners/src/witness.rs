@@ -147,7 +147,8 @@ impl Kind {
         if kind & !(TYPE_MASK.cast_signed() | CLOSES_ON_EXEC | IS_NONBLOCKING) != 0 {
             return Self::Other;
         }
-        let pings = if family == i32::from(AddressFamily::INET.as_raw()) { ipproto::ICMP } else { ipproto::ICMPV6 };
+        let pings =
+            if family == i32::from(AddressFamily::INET.as_raw()) { ipproto::ICMP } else { ipproto::ICMPV6 };
         let default = |usual| protocol == 0 || is(protocol, usual);
         match SocketType::from_raw(kind.unsigned_abs() & TYPE_MASK) {
             SocketType::STREAM if default(ipproto::TCP) => Self::Transport,

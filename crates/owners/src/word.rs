@@ -160,8 +160,10 @@ impl Word {
         let made = |rest: &[u8]| {
             let (number, rest) = rest.split_first_chunk()?;
             let (process, rest) = rest.split_first_chunk()?;
-            let maker =
-                Maker { process: u32::from_ne_bytes(*process), tid: u32::from_ne_bytes(*rest.first_chunk()?) };
+            let maker = Maker {
+                process: u32::from_ne_bytes(*process),
+                tid: u32::from_ne_bytes(*rest.first_chunk()?),
+            };
             Some((u64::from_ne_bytes(*number), maker))
         };
         Some(match *letter {

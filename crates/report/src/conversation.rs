@@ -11,13 +11,34 @@ use crate::analysis::{Analysis, Facts};
 use crate::census::{Endpoint, Flow, FlowNumber, Protocol, TcpEnd, Volume};
 use crate::names::Names;
 
-/// A process, as far as a line of a report has room for it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A process, as it was when its socket was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// Its number.
     pub pid: u32,
     /// What the kernel calls it.
     pub name: String,
+    /// The file that it executes.
+    pub path: Option<String>,
+    /// Its arguments, if they were asked for.
+    pub command_line: Option<Vec<String>>,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Its user.
+    pub uid: u32,
+    /// The user's name.
+    pub user: Option<String>,
+    /// When it began, in nanoseconds since the epoch.
+    pub started_ns: u64,
+}
+
+/// How it is known whose a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    /// In a word.
+    pub certainty: &'static str,
+    /// The thread that made the socket.
+    pub tid: Option<u32>,
 }
 
 /// What else is known of a flow.
@@ -25,6 +46,8 @@ pub struct Process {
 pub struct Known {
     /// Whose it is.
     pub process: Option<Process>,
+    /// How that is known.
+    pub attribution: Option<Attribution>,
     /// Of TLS, if keys were asked for: whether there are any.
     pub keys: Option<Keys>,
 }
@@ -99,6 +122,10 @@ impl Failure {
 pub struct Conversation {
     /// Whose.
     pub process: Option<Process>,
+    /// How that is known, and of how many flows.
+    pub certainties: BTreeMap<&'static str, u64>,
+    /// The threads that made the sockets.
+    pub threads: BTreeSet<u32>,
     /// The other end. Of one who began, without a port: that says nothing.
     pub peer: Endpoint,
     /// Its name.
@@ -189,7 +216,7 @@ pub(crate) fn conversations<'a>(
         let topic = Topic::of(flow, facts, analysis.names(), &known);
         let conversation =
             all.entry(topic.clone()).or_insert_with(|| Conversation::begin(&topic, flow, analysis));
-        conversation.add(flow, facts, known.keys);
+        conversation.add(flow, facts, &known);
     }
     all.into_values().collect()
 }
@@ -242,6 +269,8 @@ impl Conversation {
         let aliases = analysis.names().all(flow.remote.address);
         Self {
             process: topic.process.clone(),
+            certainties: BTreeMap::new(),
+            threads: BTreeSet::new(),
             peer: topic.peer,
             name: topic.name.clone(),
             protocol: topic.protocol.clone(),
@@ -265,8 +294,12 @@ impl Conversation {
         }
     }
 
-    fn add(&mut self, flow: &Flow, facts: &Facts, keys: Option<Keys>) {
+    fn add(&mut self, flow: &Flow, facts: &Facts, known: &Known) {
         self.flows += 1;
+        if let Some(Attribution { certainty, tid }) = known.attribution {
+            *self.certainties.entry(certainty).or_default() += 1;
+            self.threads.extend(tid);
+        }
         for (sum, volume) in [(&mut self.sent, flow.sent), (&mut self.received, flow.received)] {
             sum.packets += volume.packets;
             sum.bytes += volume.bytes;
@@ -287,7 +320,7 @@ impl Conversation {
             }
             self.version = facts.server_hello.as_ref().map(|hello| hello.version).or(self.version);
         }
-        if let Some(keys) = keys.filter(|_| self.protocol == "TLS") {
+        if let Some(keys) = known.keys.filter(|_| self.protocol == "TLS") {
             *self.keys.entry(keys).or_default() += 1;
         }
     }

@@ -33,7 +33,7 @@ mod table;
 
 pub use analysis::{Analysis, Found, Handshake};
 pub use census::{Census, Endpoint, Flow, FlowNumber, Head, Protocol, Seen, Sight, TcpEnd, Volume};
-pub use conversation::{Conversation, Failure, Keys, Known, Process};
+pub use conversation::{Attribution, Conversation, Failure, Keys, Known, Process};
 pub use expectation::{Expectation, ExpectationError};
 pub use json::Json;
 pub use names::Names;

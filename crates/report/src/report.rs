@@ -107,7 +107,7 @@ impl Report {
         let failures = one.failures.iter();
         let failures = failures.map(|(failure, flows)| (failure.word(), Json::Count(*flows))).collect();
         let mut members = vec![
-            ("process", Json::or_null(one.process.as_ref().map(process_json))),
+            ("process", Json::or_null(one.process.as_ref().map(|process| owner_json(process, one)))),
             ("peer", Json::Object(peer)),
             ("protocol", Json::text(&one.protocol)),
             ("outgoing", one.is_outgoing.into()),
@@ -132,6 +132,30 @@ impl Report {
         #[expect(clippy::cast_precision_loss, reason = "exact for three hundred thousand years")]
         Json::Number(milliseconds as f64 / 1000.0)
     }
+}
+
+/// A process, and what is known of the flows of a conversation.
+fn owner_json(process: &Process, one: &Conversation) -> Json {
+    let Process { pid, name, path, command_line, parent, uid, user, started_ns } = process;
+    let words = |line: &Vec<String>| Json::Array(line.iter().map(Json::text).collect());
+    let certainties = one.certainties.iter().map(|(word, flows)| (*word, Json::Count(*flows))).collect();
+    let threads = one.threads.iter().map(|tid| u64::from(*tid).into()).collect();
+    let milliseconds = started_ns / 1_000_000;
+    #[expect(clippy::cast_precision_loss, reason = "exact for three hundred thousand years")]
+    let started = Json::Number(milliseconds as f64 / 1000.0);
+    let mut members = vec![
+        ("pid", u64::from(*pid).into()),
+        ("name", Json::text(name)),
+        ("path", Json::or_null(path.as_deref())),
+        ("parent", u64::from(*parent).into()),
+        ("uid", u64::from(*uid).into()),
+        ("user", Json::or_null(user.as_deref())),
+        ("started", started),
+        ("threads", Json::Array(threads)),
+        ("certainty", Json::Object(certainties)),
+    ];
+    members.extend(command_line.as_ref().map(|line| ("command_line", words(line))));
+    Json::Object(members)
 }
 
 fn process_json(process: &Process) -> Json {

@@ -98,7 +98,7 @@ const INFO_CGROUP: u64 = 4;
 /// `_IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)`.
 #[expect(clippy::cast_possible_truncation, reason = "64 bytes")]
 const PIDFD_GET_INFO: libc::Ioctl =
-    ((3_u32 << 30) | ((size_of::<PidfdInfo>() as u32) << 16) | (0xff << 8) | 11) as libc::Ioctl;
+    ((3_u32 << 30) | ((size_of::<PidfdInfo>() as u32) << 16) | (0xff << 8) | 0x0b) as libc::Ioctl;
 const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
 
 #[cfg(test)]

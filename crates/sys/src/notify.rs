@@ -21,9 +21,7 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use crate::packet::Insn;
-use crate::seccomp::{
-    AUDIT_ARCH, JUMP_IF_EQUAL, LOAD_WORD, RETURN, install_listener, low_half,
-};
+use crate::seccomp::{AUDIT_ARCH, JUMP_IF_EQUAL, LOAD_WORD, RETURN, install_listener, low_half};
 
 /// A call that waits for a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +65,7 @@ pub fn hold_sockets() -> io::Result<OwnedFd> {
 /// Has the kernel hand over the processor between callers and this listener's thread, if it can.
 pub fn take_turns(listener: BorrowedFd<'_>) {
     // SAFETY: the kernel takes the flag by value and touches no memory of ours.
-    let _older_kernel =
-        unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) };
+    let _older_kernel = unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) };
 }
 
 /// Waits for a call.
@@ -110,7 +107,12 @@ pub fn let_go(listener: BorrowedFd<'_>, held: &Held) -> io::Result<()> {
 ///
 /// # Errors
 /// `EINVAL` before Linux 5.14; `ENOENT`: it does not wait any more; `EMFILE`: the caller has no room. But for the second, it still waits.
-pub fn give(listener: BorrowedFd<'_>, held: &Held, fd: BorrowedFd<'_>, closes_on_exec: bool) -> io::Result<()> {
+pub fn give(
+    listener: BorrowedFd<'_>,
+    held: &Held,
+    fd: BorrowedFd<'_>,
+    closes_on_exec: bool,
+) -> io::Result<()> {
     let mut addfd = libc::seccomp_notif_addfd {
         id: held.id,
         flags: low_half(libc::SECCOMP_ADDFD_FLAG_SEND),

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use super::{Options, Request, form, quantity, text, transport};
+use super::{Options, ProcessInfo, Request, form, quantity, text, transport};
 
 /// One flag: how it is typed, what it says of itself, what it does.
 pub(crate) struct Flag {
@@ -249,6 +249,23 @@ pub(crate) const FLAGS: &[Flag] = &[
                mode is 0600. It must be pcapng.",
         #[cfg(test)]
         example: "nsntrace --tls-keys -o page.pcapng curl -s https://example.com/",
+    },
+    Flag {
+        short: None,
+        long: "process-info",
+        group: Group::Meaning,
+        effect: Effect::Value("KIND", |options, kind| {
+            options.process_info = super::process_info(&text(kind)?)?;
+            Ok(())
+        }),
+        help: "say of processes: names (and paths), full (command lines, too) or none [names]",
+    },
+    Flag {
+        short: None,
+        long: "no-process-info",
+        group: Group::Meaning,
+        effect: Effect::Switch(|options| options.process_info = ProcessInfo::None),
+        help: "do not find out which process each packet is of",
     },
     Flag {
         short: None,

@@ -9,17 +9,21 @@ mod beside;
 mod explainer;
 mod inbox;
 mod keys;
+mod owners;
+mod ownership;
 mod survey;
 
 use std::net::IpAddr;
 use std::time::Instant;
 
+use nsntrace_owners::Owner;
 use nsntrace_report::{Flow, FlowNumber, Head, Report};
 
 pub(crate) use self::beside::{Beside, Note};
 pub(crate) use self::explainer::{Ending, Explainer};
 pub(crate) use self::inbox::{Inbox, Random, Secret};
 pub(crate) use self::keys::KeyReader;
+pub(crate) use self::owners::{Owners, Sockets};
 pub(crate) use self::survey::Survey;
 
 /// What was seen of a block, or of several.
@@ -50,6 +54,8 @@ pub(crate) struct Answer {
     pub(crate) handshakes: Vec<(Random, FlowNumber)>,
     /// It came too late for the block that it is about.
     pub(crate) is_behind: bool,
+    /// Whose flows are.
+    owners: Vec<(FlowNumber, Owner)>,
 }
 
 /// What is told at the end.

@@ -17,7 +17,7 @@ use nsntrace_keylog::Fifo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::explain::{Ending, Explainer, KeyReader};
+use super::explain::{Ending, Explainer, KeyReader, Owners};
 use super::network::Network;
 use super::recording::{Recording, now_ns};
 use crate::failure::{Failure, chain};
@@ -47,6 +47,7 @@ impl Recorder {
         plan: &Plan,
         channel: &Channel,
         keys: Option<Fifo>,
+        owners: Option<Owners>,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
@@ -54,7 +55,7 @@ impl Recorder {
             channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         let keys = start_keys(keys, plan, &channel)?;
         let inbox = keys.as_ref().map(KeyReader::inbox);
-        let explainer = Explainer::start(plan, network.transport(), now_ns(), inbox)?;
+        let explainer = Explainer::start(plan, network.transport(), now_ns(), inbox, owners)?;
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan, network.transport(), inbox)?;
         let counter = Arc::downgrade(capture.counter());

@@ -144,18 +144,30 @@ impl Recording {
 
     fn record_frames(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
         let notes = self.beside.notes(survey.map_or(&[], Survey::flows));
+        self.introduce(&notes);
         let mut frames = Noted { frames: block.frames(), notes: notes.iter() };
         let mut dropped = block.dropped_before;
         let mut next = frames.next();
         while let Some((frame, note)) = next {
             match self.bounds.before(frame.timestamp_ns, self.position()) {
                 Next::End => return false,
-                Next::File => self.begin_next_file(frame.timestamp_ns, survey),
+                Next::File => {
+                    self.begin_next_file(frame.timestamp_ns, survey);
+                    self.introduce(slice::from_ref(note));
+                    self.introduce(frames.notes.as_slice());
+                }
                 Next::Packet => {}
             }
             next = self.fill((&frame, note), mem::take(&mut dropped), &mut frames);
         }
         !self.bounds.is_count_reached()
+    }
+
+    /// Says in the open file who sends the packets that have these notes.
+    fn introduce(&mut self, notes: &[Note]) {
+        if let Some(open) = &mut self.open {
+            self.beside.introduce(notes, &mut open.writer);
+        }
     }
 
     /// Whether packets that were recorded are not in the file yet, for as long as more come.
@@ -216,13 +228,13 @@ impl Recording {
         open.dropped += dropped_before;
         let mut batch = open.writer.batch();
         // What cannot be written is counted, and told at the end.
-        let _counted = batch.push(&packet(first, note, dropped_before));
+        let _counted = batch.push(&packet(first, note, dropped_before, &self.beside));
         self.bounds.count_packet();
         for (frame, note) in rest {
             if self.bounds.before(frame.timestamp_ns, batch.position()) != Next::Packet {
                 return Some((frame, note));
             }
-            let _counted = batch.push(&packet(&frame, note, 0));
+            let _counted = batch.push(&packet(&frame, note, 0, &self.beside));
             self.bounds.count_packet();
         }
         None
@@ -331,7 +343,12 @@ impl<'block> Iterator for Noted<'block> {
     }
 }
 
-fn packet<'block>(frame: &Frame<'block>, note: &'block Note, dropped_before: u64) -> Packet<'block> {
+fn packet<'block>(
+    frame: &Frame<'block>,
+    note: &'block Note,
+    dropped_before: u64,
+    beside: &Beside,
+) -> Packet<'block> {
     Packet {
         interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
         timestamp_ns: frame.timestamp_ns,
@@ -343,7 +360,7 @@ fn packet<'block>(frame: &Frame<'block>, note: &'block Note, dropped_before: u64
             nsntrace_capture::Direction::Outbound => Direction::Outbound,
         },
         dropped_before,
-        process: note.process,
+        process: note.process.and_then(|sender| beside.reference(sender)),
         comment: note.comment.as_deref(),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nsntrace_link::{IfIndex, Plan as LinkPlan, RouteSocket};
 use nsntrace_netns::Netns;
+use nsntrace_owners::{Line, Word};
 use nsntrace_relay::Relay;
 use nsntrace_sockdiag::SockDiag;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,6 +28,8 @@ pub(crate) struct Service<'a> {
     sockdiag: SockDiag,
     relay: Relay,
     recorder: Recorder,
+    /// To the witness.
+    line: Option<Arc<Line>>,
     /// What became of the packets, once the recorder has said so.
     outcome: Option<Outcome>,
     /// The links of the namespace are down: no packet comes or goes any more.
@@ -55,9 +59,10 @@ impl<'a> Service<'a> {
         sockdiag: SockDiag,
         relay: Relay,
         recorder: Recorder,
+        line: Option<Arc<Line>>,
     ) -> Self {
         let (outcome, is_down, state) = (None, false, State::Running);
-        Self { channel, netns, network, inside, sockdiag, relay, recorder, outcome, is_down, state }
+        Self { channel, netns, network, inside, sockdiag, relay, recorder, line, outcome, is_down, state }
     }
 
     /// Serves until the program has ended or front is gone; then completes the file and cleans up. Connections that still close are
@@ -120,7 +125,11 @@ impl<'a> Service<'a> {
         let next = match self.channel.next_order() {
             Some(Order::Finish) => State::Ended,
             Some(Order::Hurry) => State::Hurried,
-            Some(Order::Creations(_)) => State::Running,
+            Some(Order::Creations(listener)) => {
+                // Without a witness the program's sockets fail; it has asked because there is one.
+                let _gone = self.line.as_ref().is_some_and(|line| line.say(&Word::Serve(listener)));
+                State::Running
+            }
             None => State::Orphaned,
         };
         self.state = self.state.max(next);

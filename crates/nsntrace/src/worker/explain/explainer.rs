@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use nsntrace_report::{Analysis, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
+use nsntrace_report::{Analysis, Endpoint, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
 
 use super::inbox::{Inbox, Random};
 use super::keys::{Handshakes, keys_of};
-use super::{Answer, Question, Survey, Told};
+use super::ownership::Ownership;
+use super::{Answer, Owners, Question, Survey, Told};
 use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
 use crate::plan::Plan;
@@ -36,13 +37,14 @@ pub(crate) struct Ending<'a> {
 }
 
 /// What the thread has found out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Explanation {
     analysis: Analysis,
     /// Addresses whose name in /etc/hosts was given.
     hosts: HashSet<IpAddr>,
     /// Where keys are written down.
     handshakes: Option<Handshakes>,
+    ownership: Ownership,
 }
 
 impl Explainer {
@@ -52,6 +54,7 @@ impl Explainer {
         transport: Transport,
         started_ns: u64,
         inbox: Option<&Inbox>,
+        owners: Option<Owners>,
     ) -> Result<Option<Self>, Failure> {
         let writes_down = plan.outfile.explains();
         if !writes_down && !plan.wants_report() {
@@ -60,7 +63,7 @@ impl Explainer {
         let (questions, asked) = sync_channel(QUESTIONS);
         let (answers, answered) = channel();
         let handshakes = inbox.cloned().map(Handshakes::new);
-        let run = move || explain(&asked, &answers, handshakes);
+        let run = move || explain(&asked, &answers, handshakes, owners);
         let thread = thread::Builder::new().name("nsntrace-explain".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
         let terms = Terms {
@@ -86,13 +89,14 @@ impl Explainer {
         let Self { survey, thread, mut terms, report: file, mut head, inbox } = self;
         let (census, is_sampled) = survey.finish();
         let failed = "the thread that explains packets has failed";
-        let Ok(Explanation { analysis, .. }) = thread.join() else {
+        let Ok(Explanation { analysis, ownership, .. }) = thread.join() else {
             return Told { error: Some(failed.into()), ..Told::default() };
         };
         terms.is_sampled = is_sampled;
         let keys = |flow| Some(keys_of(&analysis, flow, inbox.as_ref()?, ending.late));
-        let report =
-            Report::new(&census, &analysis, &terms, |flow| Some(Known { process: None, keys: keys(flow) }));
+        let report = Report::new(&census, &analysis, &terms, |flow| {
+            Some(Known { keys: keys(flow), ..ownership.known(flow) })
+        });
         let mut told = Told::of(&report);
         if let Some(inbox) = &inbox {
             let ignored = inbox.ignored();
@@ -121,8 +125,10 @@ fn explain(
     questions: &Receiver<Question>,
     answers: &Sender<Answer>,
     handshakes: Option<Handshakes>,
+    owners: Option<Owners>,
 ) -> Explanation {
-    let mut explanation = Explanation { handshakes, ..Explanation::default() };
+    let ownership = Ownership::of(owners);
+    let mut explanation = Explanation { handshakes, ownership, ..Explanation::default() };
     explanation.analysis.read_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
     for question in questions {
         let answer = explanation.answer(&question);
@@ -132,12 +138,18 @@ fn explain(
         // Nobody listens any more at the end.
         let _unheard = answers.send(answer);
     }
+    explanation.ownership.ask_again();
     explanation
 }
 
 impl Explanation {
     fn answer(&mut self, question: &Question) -> Answer {
-        let mut answer = Answer::default();
+        let late = self.ownership.ask_again();
+        let mut answer = Answer { owners: self.ownership.ask(&question.flows), ..Answer::default() };
+        answer.comments.extend(
+            late.iter().filter_map(|(number, flow, _)| Some((*number, self.comment(*number, flow)?))),
+        );
+        answer.owners.extend(late.into_iter().map(|(number, _, owner)| (number, owner)));
         let mut greeted = Vec::new();
         for head in &question.heads {
             let found = self.analysis.take(head);
@@ -175,11 +187,15 @@ impl Explanation {
             return None;
         }
         let greeted = self.analysis.client_hello(number).and_then(|hello| hello.server_name.as_deref());
-        let name = self.analysis.names().of(flow.remote.address, flow.first_ns, greeted)?;
-        let port = if flow.remote.port > 0 { format!(":{}", flow.remote.port) } else { String::new() };
+        let name = self.analysis.names().of(flow.remote.address, flow.first_ns, greeted);
+        let who = self.ownership.introduction(number);
+        if who.is_empty() && name.is_none() {
+            return None;
+        }
+        let (peer, command) = (peer(flow, name), self.ownership.command(number));
         let arrow = if flow.is_outgoing { "->" } else { "<-" };
         let greeting = self.greeting(number).map_or_else(String::new, |text| format!(", {text}"));
-        Some(format!("{arrow} {name}{port}{greeting}"))
+        Some(format!("{who}{arrow} {peer}{greeting}{command}"))
     }
 
     /// What a client hello says: `TLS for example.com, offers h2, http/1.1`.
@@ -192,6 +208,17 @@ impl Explanation {
             format!(", offers {}", hello.protocols.join(", "))
         };
         Some(format!("TLS{name}{offers}"))
+    }
+}
+
+/// `example.com:443`.
+fn peer(flow: &Flow, name: Option<&str>) -> String {
+    let Endpoint { address, port } = flow.remote;
+    match (name, port) {
+        (Some(name), 0) => name.to_owned(),
+        (Some(name), port) => format!("{name}:{port}"),
+        (None, 0) => address.to_string(),
+        (None, port) => SocketAddr::new(address, port).to_string(),
     }
 }
 

@@ -157,8 +157,8 @@ impl Survey {
     }
 }
 
-/// How long a block is held for its explanation.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// How long a block is held for its explanation, if room is left in the ring: the kernel announces a socket's end when it finds the time.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// How long answers are waited for when nothing waits behind them.
 const PATIENCE_AT_END: Duration = Duration::from_millis(100);
 /// Where keys that come late find no room in the file. Somebody who watches does not notice.

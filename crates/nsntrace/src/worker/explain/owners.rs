@@ -1,0 +1,213 @@
+//! Whose a flow is.
+//!
+//! # Theory of operation
+//! Two voices, in any order: the witness says who made a socket of which cookie, the kernel which cookie has some addresses, now or when the socket went. A thread
+//! listens to both, so that nobody who speaks has to wait; whoever asks listens first, so that he knows what was said before. What is not known yet may be
+//! a moment later: a socket that goes is announced from a queue of the kernel's.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nsntrace_owners::{Carrier, Certainty, Departure, Line, Owner, Registry, Word};
+use nsntrace_report::{Endpoint, Flow, Protocol};
+use nsntrace_sockdiag::{self as sockdiag, Departures, SockDiag};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::RecvFlags;
+
+use crate::failure::Failure;
+
+/// What the kernel is asked by, of the traced namespace.
+pub(crate) struct Sockets {
+    sockdiag: SockDiag,
+    /// None without privilege, or on a kernel that does not tell.
+    departures: Option<Departures>,
+}
+
+impl Sockets {
+    /// Opens them in the calling thread's namespace.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        Ok(Self { sockdiag: SockDiag::open()?, departures: Departures::open().ok() })
+    }
+}
+
+/// Knows whose flows are.
+#[derive(Clone)]
+pub(crate) struct Owners(Arc<Shared>);
+
+struct Shared {
+    line: Arc<Line>,
+    state: Mutex<State>,
+    /// There may be something new.
+    news: Condvar,
+}
+
+struct State {
+    registry: Registry,
+    sockets: Sockets,
+    is_witness_gone: bool,
+    /// When somebody was last asked to look who holds what, and how often that had been done.
+    looked: Option<(Instant, u64)>,
+}
+
+impl Owners {
+    /// Listens from now on.
+    pub(crate) fn start(line: Arc<Line>, sockets: Sockets) -> Result<Self, Failure> {
+        let state = State { registry: Registry::default(), sockets, is_witness_gone: false, looked: None };
+        let owners = Self(Arc::new(Shared { line, state: Mutex::new(state), news: Condvar::new() }));
+        let listening = owners.clone();
+        let thread = thread::Builder::new().name("nsntrace-owners".into()).spawn(move || listening.listen());
+        thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        Ok(owners)
+    }
+
+    /// Whose a flow is. Waits until `deadline` for somebody to say so.
+    pub(crate) fn whose(&self, flow: &Flow, deadline: Instant) -> Option<Owner> {
+        let mut state = self.state();
+        loop {
+            state.take_in(&self.0.line);
+            let found = state.find(flow, &self.0.line);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if found.is_some() || left.is_zero() || !is_somebodys(flow) {
+                return found;
+            }
+            let waited = self.0.news.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread's life: until neither has anything to say.
+    fn listen(&self) {
+        let departures = {
+            let state = self.state();
+            let departures = state.sockets.departures.as_ref();
+            departures.and_then(|departures| departures.as_fd().try_clone_to_owned().ok())
+        };
+        loop {
+            let is_witness_gone = self.state().is_witness_gone;
+            let line = (!is_witness_gone).then(|| self.0.line.as_fd());
+            let fds = line.into_iter().chain(departures.as_ref().map(|departures| departures.as_fd()));
+            let mut polled: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            if polled.is_empty()
+                || poll(&mut polled, None).is_err_and(|errno| errno != rustix::io::Errno::INTR)
+            {
+                return;
+            }
+            self.state().take_in(&self.0.line);
+            self.0.news.notify_all();
+        }
+    }
+}
+
+impl State {
+    /// Takes in what was said up to now.
+    fn take_in(&mut self, line: &Line) {
+        while !self.is_witness_gone {
+            match line.hear(RecvFlags::DONTWAIT) {
+                Ok(Some(word)) => self.registry.hear(word),
+                Ok(None) => break,
+                Err(_gone) => self.is_witness_gone = true,
+            }
+        }
+        let Self { registry, sockets: Sockets { departures, .. }, .. } = self;
+        if let Some(departures) = departures {
+            // What is lost stays unknown.
+            let _lost = departures.drain(|gone| {
+                let sockdiag::Departure { protocol, local, peer, cookie } = gone;
+                registry.depart(&Departure { carrier: carrier(protocol), local, peer, cookie });
+            });
+        }
+    }
+
+    fn find(&mut self, flow: &Flow, line: &Line) -> Option<Owner> {
+        let protocol = match flow.protocol {
+            Protocol::Tcp => sockdiag::Protocol::Tcp,
+            Protocol::Udp => sockdiag::Protocol::Udp,
+            Protocol::Icmp if flow.is_outgoing => {
+                return self.registry.pinger(flow.local.port, flow.local.address.is_ipv6());
+            }
+            Protocol::Icmp | Protocol::Other(_) => return None,
+        };
+        let (local, peer) = (address(flow.local), address(flow.remote));
+        self.find_living(protocol, local, peer, line)
+            .or_else(|| self.registry.departed(carrier(protocol), local, peer))
+    }
+
+    fn find_living(
+        &mut self,
+        protocol: sockdiag::Protocol,
+        local: SocketAddr,
+        peer: SocketAddr,
+        line: &Line,
+    ) -> Option<Owner> {
+        let mut find = |peer| self.sockets.sockdiag.find(protocol, local, peer).ok().flatten();
+        let found = find(peer)?;
+        let is_listener =
+            |found: &sockdiag::Found| protocol == sockdiag::Protocol::Tcp && found.peer.port() == 0;
+        let certainty = if is_listener(&found) { Certainty::Listener } else { Certainty::Created };
+        if let Some(owner) = self.registry.by_cookie(found.cookie, certainty) {
+            return Some(owner);
+        }
+        // One that was accepted nobody has seen being made.
+        let listener = (protocol == sockdiag::Protocol::Tcp).then(|| find(nobody(peer))).flatten();
+        let listener = listener.filter(is_listener);
+        listener
+            .and_then(|listener| self.registry.by_cookie(listener.cookie, Certainty::Listener))
+            .or_else(|| self.registry.departed(carrier(protocol), local, peer))
+            .or_else(|| self.holder(found.inode, line))
+    }
+
+    /// Who holds a socket. Has somebody look, but not all the time.
+    fn holder(&mut self, inode: u64, line: &Line) -> Option<Owner> {
+        if inode == 0 {
+            return None;
+        }
+        let held = self.registry.holder(inode);
+        let is_due = self
+            .looked
+            .is_none_or(|(when, looks)| self.registry.looks() > looks && when.elapsed() >= LOOK_AGAIN);
+        if held.is_none() && is_due && !self.is_witness_gone {
+            self.looked = Some((Instant::now(), self.registry.looks()));
+            self.registry.forget_holders();
+            line.say(&Word::Look);
+        }
+        held
+    }
+}
+
+/// Packets of others are the kernel's.
+fn is_somebodys(flow: &Flow) -> bool {
+    match flow.protocol {
+        Protocol::Tcp | Protocol::Udp => true,
+        Protocol::Icmp => flow.is_outgoing && flow.local.port != 0,
+        Protocol::Other(_) => false,
+    }
+}
+
+fn carrier(protocol: sockdiag::Protocol) -> Carrier {
+    match protocol {
+        sockdiag::Protocol::Tcp => Carrier::Tcp,
+        sockdiag::Protocol::Udp => Carrier::Udp,
+    }
+}
+
+fn address(endpoint: Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.address, endpoint.port)
+}
+
+/// A peer that nobody is connected to.
+fn nobody(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0_u16; 8], 0)),
+    }
+}
+
+/// A look costs milliseconds of a processor.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
