@@ -193,7 +193,7 @@ fn set_up<'a>(
         channel.report(&Report::Note(note.clone()));
     }
     channel.report(&network.ready());
-    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder, line))
+    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder).with_witness(line))
 }
 
 fn retire_timeout_ms(plan: &Plan) -> u32 {

@@ -59,10 +59,26 @@ impl<'a> Service<'a> {
         sockdiag: SockDiag,
         relay: Relay,
         recorder: Recorder,
-        line: Option<Arc<Line>>,
     ) -> Self {
         let (outcome, is_down, state) = (None, false, State::Running);
-        Self { channel, netns, network, inside, sockdiag, relay, recorder, line, outcome, is_down, state }
+        Self {
+            channel,
+            netns,
+            network,
+            inside,
+            sockdiag,
+            relay,
+            recorder,
+            line: None,
+            outcome,
+            is_down,
+            state,
+        }
+    }
+
+    /// Hands the program's wishes for sockets over to a witness.
+    pub(crate) fn with_witness(self, line: Option<Arc<Line>>) -> Self {
+        Self { line, ..self }
     }
 
     /// Serves until the program has ended or front is gone; then completes the file and cleans up. Connections that still close are
