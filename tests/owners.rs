@@ -27,14 +27,9 @@ fn commented(report: &Report, port: &str, arrow: &str) -> BTreeMap<String, BTree
     commented
 }
 
-fn python(lab: &Lab, options: &[&str], script: &str) -> Report {
-    let options = [&["--net", "auto"], options].concat();
-    lab.trace_with(&options, &["python3", "-c", script])
-}
-
 const CHILDREN: &str = "
-import os, socket, sys
-for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1000):
+import os, socket
+for _ in range(1000):
     pid = os.fork()
     if pid == 0:
         s = socket.create_connection(('198.51.100.2', 80))
@@ -46,11 +41,48 @@ for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1000):
 fn thousand_children(transport: &str) {
     let lab = Lab::new(&Plan::default());
     let options = ["--net", transport, "-o", "trace.pcapng", "--report", "trace.json"];
-    let report = lab.trace_with(&options, &["python3", "-c", CHILDREN]);
+    let finished = lab.start(&[&options[..], &["python3", "-c", CHILDREN]].concat()).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("trace.pcapng"));
     let said = said(&report);
     assert_eq!(said.values().map(BTreeSet::len).sum::<usize>(), 1000);
     let commented = commented(&report, "tcp.srcport", "-> ");
     assert_eq!(commented, said);
+}
+
+#[test]
+fn the_file_says_who_and_the_report_says_more() {
+    let lab = Lab::new(&Plan::default());
+    let script =
+        "curl -s http://198.51.100.2/whoami; echo x | nc -u -w1 198.51.100.2 7; ping -c1 198.51.100.2; true";
+    let options = ["-o", "trace.pcapng", "--report", "trace.json", "--process-info=full"];
+    let finished = lab.start(&[&options[..], &["sh", "-c", script]].concat()).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("trace.pcapng"));
+    let comments = report.file.field("frame.comment", "frame.comment").join("\n");
+    for (name, peer) in [("curl", "198.51.100.2:80"), ("nc", "198.51.100.2:7"), ("ping", "198.51.100.2")] {
+        let is_there = comments.lines().any(|line| {
+            line.starts_with(&format!("{name}["))
+                && line.contains(&format!("] -> {peer}"))
+                && line.contains(", run as: ")
+        });
+        assert!(is_there, "{name}: {comments}");
+    }
+    let json = std::fs::read_to_string(lab.dir.join("trace.json")).expect("it was written");
+    for words in
+        [r#""user":"root""#, r#""created":1"#, r#""command_line":["curl","-s","http://198.51.100.2/whoami"]"#]
+    {
+        assert!(json.replace([' ', '\n'], "").contains(words), "{words}: {json}");
+    }
+}
+
+#[test]
+fn without_process_info_nobody_is_named() {
+    let lab = Lab::new(&Plan::default());
+    let options = ["-o", "trace.pcapng", "--no-process-info"];
+    let script = "curl -s http://198.51.100.2/whoami; grep Seccomp: /proc/self/status";
+    let finished = lab.start(&[&options[..], &["sh", "-c", script]].concat()).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("trace.pcapng"));
+    assert_eq!(report.file.field("frame.comment contains \"curl\"", "frame.comment"), Vec::<String>::new());
+    assert!(report.stdout().ends_with("Seccomp:\t0\n"), "{}", report.stdout());
 }
 
 #[test]

@@ -33,6 +33,7 @@ CHECKS = {
     "object": lambda value: type(value) is dict,
     "null": lambda value: value is None,
     "list of text": lambda value: type(value) is list and all(type(one) is str for one in value),
+    "list of counts": lambda value: type(value) is list and all(map(is_count, value)),
     "list of objects": lambda value: type(value) is list and all(type(one) is dict for one in value),
     "counts by text": lambda value: type(value) is dict and all(map(is_count, value.values())),
 }
