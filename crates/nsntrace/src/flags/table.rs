@@ -258,7 +258,11 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.process_info = super::process_info(&text(kind)?)?;
             Ok(())
         }),
-        help: "say of processes: names (and paths), full (command lines, too) or none [names]",
+        help: "say of processes: names, full or none [names]",
+        #[cfg(test)]
+        more: "Names come with paths. With full there are command lines, too, which may hold secrets.",
+        #[cfg(test)]
+        example: "nsntrace --process-info=full -o page.pcapng curl -s https://example.com/",
     },
     Flag {
         short: None,
@@ -266,6 +270,10 @@ pub(crate) const FLAGS: &[Flag] = &[
         group: Group::Meaning,
         effect: Effect::Switch(|options| options.process_info = ProcessInfo::None),
         help: "do not find out which process each packet is of",
+        #[cfg(test)]
+        more: "The same as --process-info=none. The program runs without a seccomp filter of ours then.",
+        #[cfg(test)]
+        example: "nsntrace --no-process-info ./server",
     },
     Flag {
         short: None,
