@@ -1,6 +1,10 @@
-//! `dist`: one static binary for each architecture, checked, in `target/dist`.
+//! `dist`: one static binary for each architecture, checked, weighed and packed, in `target/dist`.
 
 mod elf;
+mod parcel;
+mod sbom;
+mod size;
+mod twice;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +25,9 @@ pub(crate) fn run() -> Result<Binary> {
     let workspace = Workspace::load()?;
     let binaries: Vec<Binary> =
         TARGETS.iter().map(|target| make(&workspace, target)).collect::<Result<_>>()?;
+    let archives = TARGETS.iter().zip(&binaries);
+    let archives = archives.map(|(target, binary)| parcel::pack(&workspace, &binary.path, target.triple));
+    write_sums(&archives.collect::<Result<Vec<_>>>()?)?;
     let native = binaries.into_iter().find(|binary| binary.runs_here);
     Ok(native.ok_or("none of the binaries is for this machine")?)
 }
@@ -31,21 +38,32 @@ pub(crate) fn run_native() -> Result<Binary> {
     make(&Workspace::load()?, native.ok_or("there is no static binary for this machine")?)
 }
 
+/// Makes that binary from a copy of the sources in another folder, and compares.
+pub(crate) fn run_twice() -> Result {
+    let workspace = Workspace::load()?;
+    let target = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
+    let target = target.ok_or("there is no static binary for this machine")?;
+    let first = make(&workspace, target)?;
+    twice::check(&workspace, &first.path, |root, folder| build(root, folder, target), target.triple)
+}
+
 struct Target {
     triple: &'static str,
     /// `e_machine` of elf(5).
     machine: u16,
     arch: &'static str,
+    /// How many bytes it may have. The number may go down; the aim is 1 MiB.
+    ceiling: usize,
 }
 
 const TARGETS: [Target; 2] = [
-    Target { triple: "x86_64-unknown-linux-musl", machine: 62, arch: "x86_64" },
-    Target { triple: "aarch64-unknown-linux-musl", machine: 183, arch: "aarch64" },
+    Target { triple: "x86_64-unknown-linux-musl", machine: 62, arch: "x86_64", ceiling: 2_550_000 },
+    Target { triple: "aarch64-unknown-linux-musl", machine: 183, arch: "aarch64", ceiling: 2_250_000 },
 ];
 
 fn make(workspace: &Workspace, target: &Target) -> Result<Binary> {
     check_installed(&workspace.root, target)?;
-    process::run(&mut build(&workspace.root, target))?;
+    process::run(&mut build(&workspace.root, &workspace.target, target))?;
     let built = workspace.target.join(target.triple).join("release").join(PRODUCT);
     let bytes = fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
     check(&bytes, target).map_err(|error| format!("{}: {error}", built.display()))?;
@@ -53,18 +71,49 @@ fn make(workspace: &Workspace, target: &Target) -> Result<Binary> {
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{PRODUCT}-{}-{}", workspace.product()?.version, target.triple));
     fs::copy(&built, &path)?;
+    let map = fs::read_to_string(workspace.target.join(target.triple).join(MAP))?;
+    print!("{}", size::table(&map));
     println!("{} {} bytes, static, stripped", path.display(), bytes.len());
+    size::check(bytes.len(), target.ceiling)?;
     Ok(Binary { path, runs_here: target.arch == std::env::consts::ARCH })
 }
 
-fn build(root: &Path, target: &Target) -> Command {
+/// Builds from the workspace in `root` into the folder `target`, wherever both are.
+fn build(root: &Path, folder: &Path, target: &Target) -> Command {
     let mut cargo =
         process::cargo(root, ["build", "--release", "--package", PRODUCT, "--target", target.triple]);
+    let variable = |what| format!("CARGO_TARGET_{}_{what}", target.triple.to_uppercase().replace('-', "_"));
     // The linker that comes with Rust does for every architecture; a C compiler as linker would not.
-    let variable = format!("CARGO_TARGET_{}_LINKER", target.triple.to_uppercase().replace('-', "_"));
-    cargo.env(variable, "rust-lld");
+    cargo.env(variable("LINKER"), "rust-lld");
+    cargo.env(variable("RUSTFLAGS"), flags(root, &folder.join(target.triple).join(MAP)).join(" "));
+    cargo.env("CARGO_TARGET_DIR", folder);
     cargo
 }
+
+/// What makes the binary small, and the same wherever it is made.
+fn flags(root: &Path, map: &Path) -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let paths = [(Some(root.to_owned()), "/nsntrace"), (home, "/cargo")];
+    let remap =
+        |(from, to): (Option<PathBuf>, &str)| Some(format!("--remap-path-prefix={}={to}", from?.display()));
+    let link = ["--icf=all", "--pack-dyn-relocs=relr", &format!("-Map={}", map.display())]
+        .map(|argument| format!("-Clink-arg={argument}"));
+    paths.into_iter().filter_map(remap).chain(link).collect()
+}
+
+/// `SHA256SUMS`, as `sha256sum --check` reads it.
+fn write_sums(archives: &[PathBuf]) -> Result {
+    let folder = archives.first().and_then(|archive| archive.parent()).ok_or("there is no archive")?;
+    let mut sum = Command::new("sha256sum");
+    sum.current_dir(folder).arg("--").args(archives.iter().filter_map(|archive| archive.file_name()));
+    let sums = process::output(&mut sum)?;
+    print!("{sums}");
+    Ok(fs::write(folder.join("SHA256SUMS"), sums)?)
+}
+
+/// The linker's map of where each byte comes from, beside `release`.
+const MAP: &str = "nsntrace.map";
 
 fn check_installed(root: &Path, target: &Target) -> Result {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
@@ -124,10 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn each_target_is_linked_by_rust_itself() {
-        let cargo = build(Path::new("/"), &TARGETS[1]);
-        let variables: Vec<_> = cargo.get_envs().collect();
-        let name = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER";
-        assert_eq!(variables, [(name.as_ref(), Some("rust-lld".as_ref()))]);
+    fn each_target_is_linked_by_rust_itself_and_knows_no_folder() {
+        let cargo = build(Path::new("/some/where"), Path::new("/t"), &TARGETS[1]);
+        let variables: Vec<_> =
+            cargo.get_envs().map(|(name, value)| (name.to_str(), value.unwrap())).collect();
+        let find = |name: &str| variables.iter().find(|one| one.0 == Some(name)).unwrap().1.to_str().unwrap();
+        assert_eq!(find("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER"), "rust-lld");
+        let flags = find("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS");
+        assert!(flags.contains("--remap-path-prefix=/some/where=/nsntrace"), "{flags}");
+        assert!(flags.contains("-Map=/t/aarch64-unknown-linux-musl/nsntrace.map"), "{flags}");
     }
 }

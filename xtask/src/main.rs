@@ -38,6 +38,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => return test::run(),
         ["tidy"] => tidy::run()?,
         ["dist"] => drop(dist::run()?),
+        ["dist", "--twice"] => dist::run_twice()?,
         ["man"] => man()?,
         ["fuzz", rest @ ..] => fuzz::run_words(rest)?,
         ["bench", rest @ ..] => bench::run(rest)?,
@@ -66,7 +67,8 @@ fn man() -> Result {
 const USAGE: &str = "usage: cargo xtask TASK
   test                    everything that must hold, from formatting to the static binary; needs root
   tidy                    the rules of the house that clippy does not know
-  dist                    static binaries, in target/dist
+  dist [--twice]          static binaries, weighed, with manual, completions, licences and list of parts, in target/dist;
+                          or the one for this machine alone, built in two folders and compared
   man                     nsntrace(1) and completions for bash, zsh, fish and elvish, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
   vm-test [ARCH] [--runs N]

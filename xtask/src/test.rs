@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut tally = Tally::default();
     check(&workspace, &mut tally);
+    check_oldest(&workspace, &mut tally);
     test_debug(&workspace, &mut tally);
     test_oracles(&workspace, &mut tally);
     test_static(&workspace, &mut tally);
@@ -36,6 +37,25 @@ fn check(workspace: &Workspace, tally: &mut Tally) {
     tally.step("clippy", || process::run(&mut cargo(&lint)));
     tally.step("tidy", tidy::run);
     tally.step("rustdoc", || process::run(&mut rustdoc));
+    // What is published is compiled above; here, that each crate has all it needs to be.
+    let package = ["package", "--workspace", "--quiet", "--no-verify", "--allow-dirty", "--offline"];
+    let private = ["--exclude", "xtask", "--exclude", "nsntrace-tests", "--exclude", "nsntrace-testkit"];
+    tally.step("package", || process::run(cargo(&package).args(private)));
+}
+
+/// What we ship, by the oldest Rust that the manifests promise.
+fn check_oldest(workspace: &Workspace, tally: &mut Tally) {
+    tally.step("oldest Rust", || {
+        let mut rustup = Command::new("rustup");
+        rustup.current_dir(&workspace.root).args([
+            "run",
+            &workspace.product()?.rust_version,
+            "cargo",
+            "check",
+        ]);
+        rustup.args(["--package", PRODUCT, "--target-dir"]).arg(workspace.target.join("oldest"));
+        process::run(&mut rustup)
+    });
 }
 
 fn test_debug(workspace: &Workspace, tally: &mut Tally) {

@@ -20,12 +20,20 @@ pub(crate) struct Workspace {
 /// One package.
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
+    /// As cargo tells packages apart.
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// In the words of SPDX.
+    pub(crate) license: String,
+    /// The oldest Rust that it promises to build with.
+    pub(crate) rust_version: String,
     pub(crate) manifest: PathBuf,
     /// The native library that it links, if it says so.
     pub(crate) links: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
+    /// The packages, by id, that cargo chose for them, but for those of tests.
+    pub(crate) needs: BTreeSet<String>,
     /// The file that each crate of it begins with.
     pub(crate) roots: Vec<PathBuf>,
 }
@@ -48,8 +56,13 @@ impl Workspace {
 
     /// Reads what `cargo metadata` prints.
     pub(crate) fn parse(metadata: &Value) -> Result<Self> {
-        let packages: BTreeMap<_, _> =
+        let mut packages: BTreeMap<_, _> =
             array(metadata, "packages").map(|value| (text(value, "id"), package(value))).collect();
+        for node in array(&metadata["resolve"], "nodes") {
+            if let Some(package) = packages.get_mut(&text(node, "id")) {
+                package.needs = needs(node).collect();
+            }
+        }
         let chosen = |ids: BTreeSet<String>| -> Vec<Package> {
             ids.iter().filter_map(|id| packages.get(id)).cloned().collect()
         };
@@ -59,7 +72,7 @@ impl Workspace {
         Ok(Self {
             root: text(metadata, "workspace_root").into(),
             target: text(metadata, "target_directory").into(),
-            shipped: chosen(reachable(metadata, product)),
+            shipped: chosen(reachable(&packages, product)),
             members: chosen(member_ids),
         })
     }
@@ -82,11 +95,15 @@ pub(crate) const PRODUCT: &str = "nsntrace";
 
 fn package(value: &Value) -> Package {
     Package {
+        id: text(value, "id"),
         name: text(value, "name"),
         version: text(value, "version"),
+        license: text(value, "license"),
+        rust_version: text(value, "rust_version"),
         manifest: text(value, "manifest_path").into(),
         links: value["links"].as_str().map(str::to_owned),
         dependencies: array(value, "dependencies").map(dependency).collect(),
+        needs: BTreeSet::new(),
         roots: array(value, "targets").map(|target| text(target, "src_path").into()).collect(),
     }
 }
@@ -96,18 +113,20 @@ fn dependency(value: &Value) -> Dependency {
 }
 
 /// The ids of `from` and of everything it needs, development dependencies aside.
-fn reachable(metadata: &Value, from: &str) -> BTreeSet<String> {
-    let nodes: BTreeMap<_, _> =
-        array(&metadata["resolve"], "nodes").map(|node| (text(node, "id"), node)).collect();
+fn reachable(packages: &BTreeMap<String, Package>, from: &str) -> BTreeSet<String> {
     let (mut found, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
     while let Some(id) = open.pop() {
-        if let Some(node) = nodes.get(&id) {
-            open.extend(array(node, "deps").filter(|edge| is_shipped(edge)).map(|edge| text(edge, "pkg")));
+        if let Some(package) = packages.get(&id) {
+            open.extend(package.needs.iter().cloned());
         }
-        found.insert(id.clone());
+        found.insert(id);
         open.retain(|next| !found.contains(next));
     }
     found
+}
+
+fn needs(node: &Value) -> impl Iterator<Item = String> {
+    array(node, "deps").filter(|edge| is_shipped(edge)).map(|edge| text(edge, "pkg"))
 }
 
 fn is_shipped(edge: &Value) -> bool {

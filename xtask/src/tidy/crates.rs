@@ -121,6 +121,7 @@ fn line_of(manifest: &Path, dependency: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::PathBuf;
 
     use super::*;
@@ -180,11 +181,15 @@ mod tests {
 
     fn package(name: &str) -> Package {
         Package {
+            id: name.to_owned(),
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
+            license: String::new(),
+            rust_version: String::new(),
             manifest: PathBuf::from(format!("/r/p/{name}/Cargo.toml")),
             links: None,
             dependencies: Vec::new(),
+            needs: BTreeSet::new(),
             roots: Vec::new(),
         }
     }
