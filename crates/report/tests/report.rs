@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nsntrace_dissect::{Icmp, Packet, Tcp, TcpFlags, Transport};
 use nsntrace_report::{
-    Analysis, Census, FlowNumber, Json, Keys, Known, Objection, Process, Report, Sight, Terms,
+    Analysis, Attribution, Census, FlowNumber, Json, Keys, Known, Objection, Process, Report, Sight, Terms,
 };
 
 const US: &str = "10.0.0.1";
@@ -98,7 +98,18 @@ impl Trace {
 /// Everything is curl's.
 #[expect(clippy::unnecessary_wraps, reason = "of others nothing may be known")]
 fn known(_flow: FlowNumber) -> Option<Known> {
-    Some(Known { process: Some(Process { pid: 4321, name: "curl".into() }), keys: Some(Keys::Present) })
+    let process = Process {
+        pid: 4321,
+        name: "curl".into(),
+        path: Some("/usr/bin/curl".into()),
+        command_line: Some(vec!["curl".into(), "-s".into()]),
+        parent: 4320,
+        uid: 1000,
+        user: Some("ann".into()),
+        started_ns: STARTED_NS - 1_500_000_000,
+    };
+    let attribution = Attribution { certainty: "created", tid: Some(4322) };
+    Some(Known { process: Some(process), attribution: Some(attribution), keys: Some(Keys::Present) })
 }
 
 /// A client hello of TLS 1.2 for `example.com`.
@@ -172,7 +183,8 @@ fn json_has_everything_and_is_json() {
 r = json.load(sys.stdin)
 tls = r['conversations'][0]
 print(r['schema'], r['version'], r['nsntrace'], len(r['conversations']), r['offences'][0]['denied_by'])
-print(tls['process'], tls['peer'], tls['protocol'], tls['first_seconds'], tls['tls']['server_name'], tls['tls']['keys'])
+print(*tls['process'].values())
+print(tls['peer'], tls['protocol'], tls['first_seconds'], tls['tls']['server_name'], tls['tls']['keys'])
 print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
     let mut python = Command::new("python3")
         .args(["-c", script])
@@ -183,7 +195,8 @@ print(r['conversations'][1]['failures'], r['conversations'][3]['dns'])";
     python.stdin.take().unwrap().write_all(json.to_string().as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();
     let expected = "nsntrace-report 1 0.1.0 5 *.such.name
-{'pid': 4321, 'name': 'curl'} {'address': '93.184.216.34', 'port': 443, 'name': 'example.com'} TLS 0.003 example.com {'present': 1}
+4321 curl /usr/bin/curl 4320 1000 ann 1699999998.5 [4322] {'created': 1} ['curl', '-s']
+{'address': '93.184.216.34', 'port': 443, 'name': 'example.com'} TLS 0.003 example.com {'present': 1}
 {'refused': 2} {'name': 'no.such.name', 'names': ['no.such.name'], 'types': ['AAAA']}
 ";
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
