@@ -144,7 +144,8 @@ impl Channel {
                     let text = String::from_utf8_lossy(&bytes[..message.bytes]).into_owned();
                     return Some((text, first_descriptor(&mut control)));
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                // The other is gone and has left something unread. The kernel says so once; then comes what it had said before.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
                 Err(_gone) => return None,
             }
         }
@@ -274,6 +275,17 @@ mod tests {
         worker.report(report);
         assert_eq!(front.next_report().as_ref(), Some(report));
         drop(worker);
+        assert_eq!(front.next_report(), None);
+    }
+
+    #[test]
+    fn the_last_words_of_a_worker_that_listens_no_more_are_heard() {
+        let (front, worker) = Channel::pair().unwrap();
+        front.order(&Order::Finish);
+        let report = Report::Failed(Failure::new("no"));
+        worker.report(&report);
+        drop(worker);
+        assert_eq!(front.next_report(), Some(report));
         assert_eq!(front.next_report(), None);
     }
 
