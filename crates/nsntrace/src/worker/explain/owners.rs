@@ -3,18 +3,19 @@
 //! # Theory of operation
 //! Two voices, in any order: the witness says who made a socket of which cookie, the kernel which cookie has some addresses, now or when the socket went. A thread
 //! listens to both, so that nobody who speaks has to wait; whoever asks listens first, so that he knows what was said before. What is not known yet may be
-//! a moment later: a socket that goes is announced from a queue of the kernel's.
+//! a moment later: a socket that goes is announced from a queue of the kernel's. Who has listened rests before he listens again, for to wake a thread
+//! costs whoever speaks, and with him the program, more than all the rest of a socket.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nsntrace_owners::{Carrier, Certainty, Departure, Line, Owner, Registry, Word};
 use nsntrace_report::{Endpoint, Flow, Protocol};
 use nsntrace_sockdiag::{self as sockdiag, Departures, SockDiag};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
 use crate::failure::Failure;
@@ -39,15 +40,17 @@ pub(crate) struct Owners(Arc<Shared>);
 
 struct Shared {
     line: Arc<Line>,
+    /// To wait by for sockets that go.
+    departures: Option<OwnedFd>,
     state: Mutex<State>,
-    /// There may be something new.
-    news: Condvar,
 }
 
 struct State {
     registry: Registry,
     sockets: Sockets,
     is_witness_gone: bool,
+    /// Somebody waits for what is said next, and listens himself.
+    is_awaited: bool,
     /// When somebody was last asked to look who holds what, and how often that had been done.
     looked: Option<(Instant, u64)>,
 }
@@ -55,8 +58,18 @@ struct State {
 impl Owners {
     /// Listens from now on.
     pub(crate) fn start(line: Arc<Line>, sockets: Sockets) -> Result<Self, Failure> {
-        let state = State { registry: Registry::default(), sockets, is_witness_gone: false, looked: None };
-        let owners = Self(Arc::new(Shared { line, state: Mutex::new(state), news: Condvar::new() }));
+        let departures =
+            sockets.departures.as_ref().map(|departures| departures.as_fd().try_clone_to_owned());
+        let departures =
+            departures.transpose().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
+        let state = State {
+            registry: Registry::default(),
+            sockets,
+            is_witness_gone: false,
+            is_awaited: false,
+            looked: None,
+        };
+        let owners = Self(Arc::new(Shared { line, departures, state: Mutex::new(state) }));
         let listening = owners.clone();
         let thread = thread::Builder::new().name("nsntrace-owners".into()).spawn(move || listening.listen());
         thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -65,17 +78,23 @@ impl Owners {
 
     /// Whose a flow is. Waits until `deadline` for somebody to say so.
     pub(crate) fn whose(&self, flow: &Flow, deadline: Instant) -> Option<Owner> {
-        let mut state = self.state();
-        loop {
+        let found = loop {
+            let mut state = self.state();
+            state.is_awaited = true;
             state.take_in(&self.0.line);
             let found = state.find(flow, &self.0.line);
+            let is_witness_gone = state.is_witness_gone;
+            drop(state);
             let left = deadline.saturating_duration_since(Instant::now());
             if found.is_some() || left.is_zero() || !is_somebodys(flow) {
-                return found;
+                break found;
             }
-            let waited = self.0.news.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+            if !self.wait(is_witness_gone, Timespec::try_from(left).ok().as_ref()) {
+                break None;
+            }
+        };
+        self.state().is_awaited = false;
+        found
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,24 +103,28 @@ impl Owners {
 
     /// The thread's life: until neither has anything to say.
     fn listen(&self) {
-        let departures = {
-            let state = self.state();
-            let departures = state.sockets.departures.as_ref();
-            departures.and_then(|departures| departures.as_fd().try_clone_to_owned().ok())
-        };
         loop {
             let is_witness_gone = self.state().is_witness_gone;
-            let line = (!is_witness_gone).then(|| self.0.line.as_fd());
-            let fds = line.into_iter().chain(departures.as_ref().map(|departures| departures.as_fd()));
-            let mut polled: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-            if polled.is_empty()
-                || poll(&mut polled, None).is_err_and(|errno| errno != rustix::io::Errno::INTR)
-            {
+            if !self.wait(is_witness_gone, None) {
                 return;
             }
-            self.state().take_in(&self.0.line);
-            self.0.news.notify_all();
+            thread::sleep(REST);
+            let mut state = self.state();
+            if !state.is_awaited {
+                state.take_in(&self.0.line);
+            }
         }
+    }
+
+    /// Waits until something is said. False if there is nobody to say anything.
+    fn wait(&self, is_witness_gone: bool, timeout: Option<&Timespec>) -> bool {
+        let line = (!is_witness_gone).then(|| self.0.line.as_fd());
+        let fds = line.into_iter().chain(self.0.departures.as_ref().map(|departures| departures.as_fd()));
+        let mut polled: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        if polled.is_empty() {
+            return false;
+        }
+        poll(&mut polled, timeout).map_or_else(|errno| errno == rustix::io::Errno::INTR, |_ready| true)
     }
 }
 
@@ -209,5 +232,7 @@ fn nobody(peer: SocketAddr) -> SocketAddr {
     }
 }
 
+/// As long as what is said has room, by far; and a program that makes one socket after the other wakes us a hundred times a second.
+const REST: Duration = Duration::from_millis(10);
 /// A look costs milliseconds of a processor.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
