@@ -168,6 +168,12 @@ impl Outfile {
         drop(self.first.take());
     }
 
+    /// Lets go of the folder of further files, too, in a process that begins none: nobody could unmount what it is on.
+    pub(crate) fn let_go(&self) {
+        self.hand_over();
+        drop(self.files.take());
+    }
+
     /// Removes the file if it was made for a trace that is not to be.
     pub(crate) fn discard(&self, path: &Path) {
         match self.files.take().series {

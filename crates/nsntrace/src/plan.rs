@@ -80,7 +80,7 @@ impl Plan {
 
     /// Closes what is written to, in a process that writes nothing.
     pub(crate) fn let_go_of_outputs(&self) {
-        self.outfile.hand_over();
+        self.outfile.let_go();
         drop(self.report.take());
     }
 
