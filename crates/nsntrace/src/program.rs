@@ -127,7 +127,7 @@ impl Program<'_> {
         let step = |what: &'static str| move |errno: rustix::io::Errno| Failure::of(what, &errno);
         netns.enter()?;
         self.arrange_mounts()?;
-        self.have_sockets_seen();
+        self.have_sockets_seen()?;
         if self.stdout_to_stderr {
             rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd())
                 .map_err(step("cannot send the program's output to standard error"))?;
@@ -157,12 +157,12 @@ impl Program<'_> {
 
     /// Has sockets made under the eyes of a witness from now on. While we have the privilege for it: else the program could gain none by
     /// executing others. Where the kernel or a container does not allow it, or there is such a filter already, nobody sees them.
-    fn have_sockets_seen(&self) {
-        if let Some(channel) = self.creations
-            && let Ok(listener) = nsntrace_sys::hold_sockets()
-        {
-            channel.order(&Order::Creations(listener));
-        }
+    fn have_sockets_seen(&self) -> Result<(), Failure> {
+        let Some(channel) = self.creations else { return Ok(()) };
+        let Ok(listener) = nsntrace_sys::hold_sockets() else { return Ok(()) };
+        // From here on there is no socket without somebody who serves the listener.
+        let handed_over = channel.hand_over(&Order::Creations(listener));
+        handed_over.map_err(|errno| Failure::of("cannot hand over what tells whose sockets are", &errno))
     }
 
     /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.

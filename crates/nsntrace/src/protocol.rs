@@ -93,6 +93,15 @@ impl Channel {
         self.say(text, descriptor, true);
     }
 
+    /// Hands something over that the program cannot do without.
+    ///
+    /// # Errors
+    /// `ENOBUFS` and its like; `EPIPE`: worker is gone.
+    pub(crate) fn hand_over(&self, order: &Order) -> rustix::io::Result<()> {
+        let (text, descriptor) = order.encode();
+        self.send(text, descriptor).map(drop)
+    }
+
     /// What cannot be said and is waited for is said by the end of the stream: without memory, better no trace than two processes that
     /// wait for each other.
     fn say(&self, message: &str, descriptor: Option<BorrowedFd<'_>>, is_waited_for: bool) {
