@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nsntrace_testkit::{Lab, Plan, Process, Report, nsntrace, program_of, until};
 
-use Step::{See, Type};
+use Step::{Lend, See, Type};
 
 /// Counts its signals for a while after the first one, and says which came how often.
 const COUNT_SIGNALS: &str = "
@@ -122,13 +122,16 @@ enum Step<'a> {
     Type(&'a str),
     /// Waits until the terminal shows something that this regular expression matches.
     See(&'a str),
+    /// Waits until the shell has handed the terminal over to a job.
+    Lend,
 }
 
 impl<'a> Step<'a> {
-    fn words(self) -> [&'a str; 2] {
+    fn words(self) -> Vec<&'a str> {
         match self {
-            Type(text) => ["type", text],
-            See(pattern) => ["see", pattern],
+            Type(text) => vec!["type", text],
+            See(pattern) => vec!["see", pattern],
+            Lend => vec!["lend"],
         }
     }
 }
@@ -178,6 +181,7 @@ fn ctrl_c_comes_once() {
             See("is-2-up"),
             Type("fg\\r"),
             See("count.py"),
+            Lend,
             Type("\\x03"),
             See(r"\[2[^]]*\]"),
             See("prompt> "),

@@ -1,8 +1,9 @@
 """A user at a terminal: types into an interactive bash and waits for what it prints.
 
-usage: terminal.py {type TEXT | see REGEX}...
+usage: terminal.py {type TEXT | see REGEX | lend}...
 
 TEXT takes backslash escapes (\\r, \\x03). Prints everything the terminal showed; status 1 when something did not come up within 15 s.
+`lend` waits until the shell has handed the terminal over: `fg` says which job it is a moment before.
 """
 import os
 import pty
@@ -30,10 +31,21 @@ def see(pattern):
     seen = found.end()
 
 
+def lend():
+    deadline = time.monotonic() + 15
+    while os.tcgetpgrp(terminal) == pid:
+        if time.monotonic() > deadline:
+            sys.exit(f"the terminal stays with the shell:\n{shown}")
+        time.sleep(0.01)
+
+
 see("prompt> ")
-for verb, text in zip(sys.argv[1::2], sys.argv[2::2]):
+words = iter(sys.argv[1:])
+for verb in words:
     if verb == "see":
-        see(text)
+        see(next(words))
+    elif verb == "lend":
+        lend()
     else:
-        os.write(terminal, text.encode().decode("unicode_escape").encode())
+        os.write(terminal, next(words).encode().decode("unicode_escape").encode())
 print(shown)
