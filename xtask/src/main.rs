@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the words of a task are its output")]
 
+mod apt;
 mod bench;
 mod completions;
 mod dist;
