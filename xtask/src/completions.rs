@@ -16,13 +16,17 @@ pub(crate) struct Script {
 
 /// One for each shell.
 pub(crate) fn scripts(flags: &[Flag]) -> [Script; 4] {
+    let [bash, zsh, fish, elvish] = NAMES;
     [
-        Script { name: "nsntrace.bash", text: bash::script(flags) },
-        Script { name: "_nsntrace", text: zsh::script(flags) },
-        Script { name: "nsntrace.fish", text: fish::script(flags) },
-        Script { name: "nsntrace.elv", text: elvish::script(flags) },
+        Script { name: bash, text: bash::script(flags) },
+        Script { name: zsh, text: zsh::script(flags) },
+        Script { name: fish, text: fish::script(flags) },
+        Script { name: elvish, text: elvish::script(flags) },
     ]
 }
+
+/// What each file is called: for bash, zsh, fish and elvish.
+pub(crate) const NAMES: [&str; 4] = ["nsntrace.bash", "_nsntrace", "nsntrace.fish", "nsntrace.elv"];
 
 /// Every spelling of the flags that `is_meant`.
 fn spellings(flags: &[Flag], is_meant: impl Fn(&Flag) -> bool) -> Vec<String> {

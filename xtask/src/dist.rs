@@ -47,18 +47,54 @@ pub(crate) fn run_twice() -> Result {
     twice::check(&workspace, &first.path, |root, folder| build(root, folder, target), target.triple)
 }
 
+/// What [`run`] packs for a target.
+pub(crate) struct Parcel {
+    pub(crate) triple: &'static str,
+    /// The architecture, as Rust and as Debian name it.
+    pub(crate) arch: &'static str,
+    pub(crate) debian: &'static str,
+    /// The folder that is in the archive.
+    pub(crate) tree: PathBuf,
+}
+
+/// Where [`run`] leaves what it packs.
+///
+/// # Errors
+/// The workspace has no product.
+pub(crate) fn parcels(workspace: &Workspace) -> Result<Vec<Parcel>> {
+    let folder = workspace.target.join("dist");
+    let parcel = |target: &Target| {
+        let Target { triple, arch, debian, .. } = *target;
+        Ok(Parcel { triple, arch, debian, tree: parcel::tree(workspace, &folder, triple)? })
+    };
+    TARGETS.iter().map(parcel).collect()
+}
+
 struct Target {
     triple: &'static str,
     /// `e_machine` of elf(5).
     machine: u16,
     arch: &'static str,
+    debian: &'static str,
     /// How many bytes it may have. The number may go down; the aim is 1 MiB.
     ceiling: usize,
 }
 
 const TARGETS: [Target; 2] = [
-    Target { triple: "x86_64-unknown-linux-musl", machine: 62, arch: "x86_64", ceiling: 2_550_000 },
-    Target { triple: "aarch64-unknown-linux-musl", machine: 183, arch: "aarch64", ceiling: 2_250_000 },
+    Target {
+        triple: "x86_64-unknown-linux-musl",
+        machine: 62,
+        arch: "x86_64",
+        debian: "amd64",
+        ceiling: 2_550_000,
+    },
+    Target {
+        triple: "aarch64-unknown-linux-musl",
+        machine: 183,
+        arch: "aarch64",
+        debian: "arm64",
+        ceiling: 2_250_000,
+    },
 ];
 
 fn make(workspace: &Workspace, target: &Target) -> Result<Binary> {

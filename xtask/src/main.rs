@@ -5,6 +5,7 @@
 mod apt;
 mod bench;
 mod completions;
+mod deb;
 mod dist;
 mod fuzz;
 mod manual;
@@ -40,6 +41,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["tidy"] => tidy::run()?,
         ["dist"] => drop(dist::run()?),
         ["dist", "--twice"] => dist::run_twice()?,
+        ["deb"] => deb::run()?,
         ["man"] => man()?,
         ["fuzz", rest @ ..] => fuzz::run_words(rest)?,
         ["bench", rest @ ..] => bench::run(rest)?,
@@ -70,6 +72,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy                    the rules of the house that clippy does not know
   dist [--twice]          static binaries, weighed, with manual, completions, licences and list of parts, in target/dist;
                           or the one for this machine alone, built in two folders and compared
+  deb                     what dist makes, and Debian packages of it, in target/dist, checked by lintian, installed and removed
   man                     nsntrace(1) and completions for bash, zsh, fish and elvish, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
   vm-test [ARCH] [--runs N]

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::process::{self, Result};
 use crate::workspace::{PRODUCT, Workspace};
-use crate::{dist, fuzz, tidy, tools, vm};
+use crate::{deb, dist, fuzz, tidy, tools, vm};
 
 /// Runs every check and every test, whatever fails before, and closes with `N passed, N failed`.
 ///
@@ -15,6 +15,7 @@ use crate::{dist, fuzz, tidy, tools, vm};
 pub(crate) fn run() -> Result<ExitCode> {
     tools::check()?;
     fuzz::check()?;
+    deb::check_tool()?;
     let workspace = Workspace::load()?;
     let mut tally = Tally::default();
     check(&workspace, &mut tally);
@@ -87,6 +88,7 @@ fn test_static(workspace: &Workspace, tally: &mut Tally) {
     let mut tests = cargo_test(&workspace.root, &["--package", "nsntrace-tests", "--", SMOKE]);
     tests.env(BINARY, &binary.path);
     tally.tests("smoke tests of the static binary", &mut tests);
+    tally.step("deb", deb::make);
 }
 
 fn cargo_test(root: &Path, arguments: &[&str]) -> Command {

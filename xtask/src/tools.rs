@@ -25,6 +25,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("iperf3", "iperf3"),
     ("iptables-nft", "iptables"),
     ("jq", "jq"),
+    ("lintian", "lintian"),
     ("mandoc", "mandoc"),
     ("nc", "netcat-openbsd"),
     ("nft", "nftables"),

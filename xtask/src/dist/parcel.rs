@@ -16,8 +16,8 @@ use super::sbom;
 /// A file cannot be read or written, a package has no licence text, or tar fails.
 pub(super) fn pack(workspace: &Workspace, binary: &Path, triple: &str) -> Result<PathBuf> {
     let folder = binary.parent().ok_or("the binary is in no folder")?;
-    let name = format!("{PRODUCT}-{}-{triple}", workspace.product()?.version);
-    let tree = folder.join("trees").join(&name);
+    let name = name(workspace, triple)?;
+    let tree = tree(workspace, folder, triple)?;
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
@@ -30,6 +30,15 @@ pub(super) fn pack(workspace: &Workspace, binary: &Path, triple: &str) -> Result
     let archive = folder.join(format!("{name}.tar.gz"));
     process::run(&mut tar(&archive, &folder.join("trees"), &name))?;
     Ok(archive)
+}
+
+/// What is packed, below the folder of the archive.
+pub(super) fn tree(workspace: &Workspace, folder: &Path, triple: &str) -> Result<PathBuf> {
+    Ok(folder.join("trees").join(name(workspace, triple)?))
+}
+
+fn name(workspace: &Workspace, triple: &str) -> Result<String> {
+    Ok(format!("{PRODUCT}-{}-{triple}", workspace.product()?.version))
 }
 
 fn put_manual(tree: &Path, workspace: &Workspace) -> Result {
