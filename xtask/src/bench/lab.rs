@@ -36,9 +36,12 @@ pub(super) const SERVER: &str = "198.51.100.1";
 /// The same for IPv6.
 pub(super) const SERVER6: &str = "2001:db8::1";
 
-/// Addresses of RFC 5737 and RFC 3849. /run is private, as namespaces have their names there.
+/// Addresses of RFC 5737 and RFC 3849. /run is private, as namespaces have their names there. Ports of connections that have
+/// ended are used again: many short ones in a row would use them up within their minute of TIME_WAIT.
 const SCRIPT: &str = "
 mount -t tmpfs none /run
+echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse
+echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
 ip link set lo up
 ip netns add internet
 ip link add uplink type veth peer name peer netns internet
