@@ -81,11 +81,12 @@ impl Flag {
 /// # Errors
 /// The table cannot be read, or is not written as we read it.
 pub(crate) fn load(workspace: &Workspace) -> Result<Vec<Flag>> {
-    let text = read(&workspace.root, TABLE)?;
-    let flags = source::parse(&text).map_err(|error| format!("{TABLE}: {error}"))?;
+    let (groups, table) = (read(&workspace.root, GROUPS)?, read(&workspace.root, TABLE)?);
+    let flags = source::parse(&groups, &table).map_err(|error| format!("{TABLE}: {error}"))?;
     if flags.is_empty() { Err(format!("{TABLE}: no flag is in it").into()) } else { Ok(flags) }
 }
 
+const GROUPS: &str = "crates/nsntrace/src/flags/flag.rs";
 const TABLE: &str = "crates/nsntrace/src/flags/table.rs";
 
 /// One of each kind.

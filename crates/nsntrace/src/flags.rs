@@ -2,6 +2,7 @@
 //!
 //! What was typed becomes [`Options`]; what it means on this machine is found out by `plan`. Parsing stops at the program's name.
 
+mod flag;
 mod quantity;
 mod table;
 
@@ -13,7 +14,8 @@ use lexopt::Arg;
 use nsntrace_capture::DEFAULT_BUFFER;
 use nsntrace_pcapwriter::{Compression, Format, MAX_SNAPLEN};
 
-pub(crate) use self::table::{Effect, FLAGS, Flag, Group};
+pub(crate) use self::flag::{Effect, Flag, Group};
+pub(crate) use self::table::FLAGS;
 use crate::doctor::Form;
 use nsntrace_report::{Expectation, ExpectationError};
 

@@ -6,14 +6,15 @@ use syn::{Arm, Expr, ExprLit, ExprStruct, File, ImplItem, Item, Lit, Member, Pat
 
 use super::{Flag, Value};
 
-/// The flags of `const FLAGS`, with the headings that `Group::heading` gives.
+/// The flags of `const FLAGS` in one text, with the headings that `Group::heading` gives in another.
 ///
 /// # Errors
 /// It is no Rust, or written in another way than by literals.
-pub(super) fn parse(text: &str) -> Result<Vec<Flag>, String> {
-    let file = syn::parse_file(text).map_err(|error| error.to_string())?;
-    let headings = headings(&file).ok_or("there is no `Group::heading` made of one match")?;
-    let entries = entries(&file).ok_or("there is no `const FLAGS` with an array")?;
+pub(super) fn parse(groups: &str, table: &str) -> Result<Vec<Flag>, String> {
+    let file = |text| syn::parse_file(text).map_err(|error| error.to_string());
+    let headings = headings(&file(groups)?).ok_or("there is no `Group::heading` made of one match")?;
+    let table = file(table)?;
+    let entries = entries(&table).ok_or("there is no `const FLAGS` with an array")?;
     entries.iter().map(|entry| flag(entry, &headings)).collect()
 }
 
@@ -125,8 +126,8 @@ mod tests {
             r#"Flag {{ short: Some('o'), long: "outfile", group: Group::Files, effect: {effect}, help: "h",
                #[cfg(test)] more: {more}, #[cfg(test)] example: "e" }}"#
         );
-        let text = format!("{HEADING} pub(crate) const FLAGS: &[Flag] = &[{entry}];");
-        parse(&text).map(|mut flags| flags.remove(0))
+        let table = format!("pub(crate) const FLAGS: &[Flag] = &[{entry}];");
+        parse(HEADING, &table).map(|mut flags| flags.remove(0))
     }
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
         let refused = |effect: &str, more: &str| parse_one(effect, more).unwrap_err();
         assert!(refused("Effect::Switch(f)", "MORE").contains("--outfile has no `more`"));
         assert!(refused("Effect::Value(NAME, f)", "\"\"").contains("--outfile has no `effect`"));
-        assert!(parse("fn main() {}").unwrap_err().contains("heading"));
-        assert!(parse(HEADING).unwrap_err().contains("FLAGS"));
+        assert!(parse("fn main() {}", "").unwrap_err().contains("heading"));
+        assert!(parse(HEADING, HEADING).unwrap_err().contains("FLAGS"));
     }
 }

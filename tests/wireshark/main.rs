@@ -1,0 +1,4 @@
+//! Wireshark beside a trace: the window that `--wireshark` opens.
+#![forbid(unsafe_code)]
+
+mod window;
