@@ -8,7 +8,7 @@ use std::time::Duration;
 use nsntrace_testkit::{Lab, Plan, Process, Residue, nsntrace, until};
 
 /// As patient as a busy machine asks for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A host on which `wireshark` is `script`, run in the directory of the test.
 fn lab(script: &str) -> Lab {
@@ -71,7 +71,6 @@ const LOOK_AROUND: &str = r#"{
     grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp|SigBlk):' /proc/$$/status | tr -s '[:space:]' ' '; echo
     echo "session $(ps -o sid= -p $$ | tr -d ' ') $$"
 } > around
-sh -c 'for fd in /proc/$1/fd/*; do echo "open ${fd##*/} $(readlink $fd)"; done' sh $$ >> around
 "#;
 
 fn look_around(before: &[&str]) -> (Lab, String) {
@@ -94,7 +93,7 @@ fn by_sudo_it_is_the_users() {
     let sudo = ["SUDO_UID=65534", "SUDO_GID=65534", "DISPLAY=:99", "XAUTHORITY=/there"];
     // A descriptor of the user's, which the program gets.
     let shell = ["sh", "-c", "exec 9</etc/hostname; exec \"$@\"", "sh"];
-    let (_lab, around) = look_around(&[sudo.as_slice(), &shell].concat());
+    let (lab, around) = look_around(&[sudo.as_slice(), &shell].concat());
     let lines: Vec<_> = around.lines().collect();
     assert_eq!(lines[0], "ids 65534 65534 65534");
     assert_eq!(lines[1], "home /nonexistent nobody display :99 /there");
@@ -105,13 +104,23 @@ fn by_sudo_it_is_the_users() {
     assert_eq!(lines[3], rights);
     let session: Vec<_> = lines[4].split(' ').collect();
     assert_eq!(session[1], session[2], "ctrl-c and the end of the terminal pass it by: {}", lines[4]);
-    let open: Vec<_> = lines[5..].iter().map(|line| line.split_once(' ').expect("three words").1).collect();
-    assert_eq!(open[0], "0 /dev/null");
-    assert_eq!(open[1..3], ["1 /memfd:wireshark (deleted)", "2 /memfd:wireshark (deleted)"]);
-    // Beside the script that the shell reads: what stands for the pipe and opens neither end.
-    let others: Vec<_> = open[3..].iter().filter(|line| !line.ends_with("/wireshark")).collect();
-    assert_eq!(others.len(), 1, "{around}");
-    assert!(others[0].contains("/nsntrace-") && others[0].ends_with(" (deleted)"), "{around}");
+    let open = open_in_window(&lab);
+    assert_eq!(open[..3], ["0 /dev/null", "1 /memfd:wireshark (deleted)", "2 /memfd:wireshark (deleted)"]);
+    // Neither end of the pipe, but what stands for it.
+    assert_eq!(open.len(), 4, "{open:?}");
+    assert!(open[3].contains("/nsntrace-") && open[3].ends_with(" (deleted)"), "{open:?}");
+    assert_eq!(lab.host.sh("ls -l /proc/$(pgrep -x sleep)/fd | tail -1 | cut -c1-10").trim(), "l---------");
+}
+
+/// What it has open when the trace is over.
+#[track_caller]
+fn open_in_window(lab: &Lab) -> Vec<String> {
+    let list = "for fd in /proc/$(pgrep -x sleep)/fd/*; do echo ${fd##*/} $(readlink $fd); done";
+    until("the window has seen the end", PATIENCE, || {
+        let listed = lab.host.try_sh(list);
+        let open: Vec<_> = listed.text().lines().map(str::to_owned).collect();
+        (listed.status.success() && open.len() > 1).then_some(open)
+    })
 }
 
 #[test]

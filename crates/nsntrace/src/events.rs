@@ -31,8 +31,8 @@ pub(crate) enum Event {
     Report(Report),
     /// Worker is gone, for good or for bad. Comes once.
     WorkerGone,
-    /// The process waited for by its pidfd has ended.
-    Ended,
+    /// The descriptor that was waited for besides is readable.
+    Readable,
 }
 
 /// Everything that front waits for.
@@ -61,18 +61,18 @@ impl Watch {
 }
 
 impl Events {
-    /// Waits for whatever comes first, the end of a process by its pidfd included.
-    pub(crate) fn next(&mut self, pidfd: Option<&OwnedFd>) -> Result<Event, Failure> {
+    /// Waits for whatever comes first, another descriptor included: a pidfd tells of the end of a process.
+    pub(crate) fn next(&mut self, other: Option<&OwnedFd>) -> Result<Event, Failure> {
         loop {
-            let ready = self.poll(pidfd).map_err(|errno| Failure::of("cannot wait", &errno))?;
+            let ready = self.poll(other).map_err(|errno| Failure::of("cannot wait", &errno))?;
             if ready.signal
                 && let Ok(Some(received)) = self.signals.next()
             {
                 let is_child = received.signal == Signal::CHILD.as_raw();
                 return Ok(if is_child { Event::Child } else { Event::Signal(received) });
             }
-            if ready.pidfd {
-                return Ok(Event::Ended);
+            if ready.other {
+                return Ok(Event::Readable);
             }
             if ready.channel
                 && let Some(event) = self.hear()
@@ -116,10 +116,10 @@ impl Events {
         }
     }
 
-    fn poll(&self, pidfd: Option<&OwnedFd>) -> rustix::io::Result<Ready> {
+    fn poll(&self, other: Option<&OwnedFd>) -> rustix::io::Result<Ready> {
         // The end-of-file of a worker that is gone would be ready for ever.
         let channel = (!self.is_worker_gone).then(|| self.channel.as_fd());
-        let watched = [Some(self.signals.as_fd()), pidfd.map(AsFd::as_fd), channel];
+        let watched = [Some(self.signals.as_fd()), other.map(AsFd::as_fd), channel];
         let mut fds: Vec<_> =
             watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         match poll(&mut fds, None) {
@@ -127,16 +127,16 @@ impl Events {
             Err(errno) => return Err(errno),
         }
         let mut revents = fds.iter().map(PollFd::revents);
-        let [signal, pidfd, channel] =
+        let [signal, other, channel] =
             watched.map(|fd| fd.is_some() && revents.next().is_some_and(|revents| !revents.is_empty()));
-        Ok(Ready { signal, pidfd, channel })
+        Ok(Ready { signal, other, channel })
     }
 }
 
 /// What is readable.
 struct Ready {
     signal: bool,
-    pidfd: bool,
+    other: bool,
     channel: bool,
 }
 

@@ -7,7 +7,7 @@ mod quantity;
 mod table;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::Arg;
@@ -41,7 +41,8 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each switch that can be typed")]
 pub(crate) struct Options {
-    pub(crate) outfile: PathBuf,
+    /// Where packets go, if it was typed.
+    pub(crate) outfile: Option<PathBuf>,
     /// The format, if the file's name is not to decide.
     pub(crate) format: Option<Format>,
     pub(crate) device: Option<String>,
@@ -64,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) use_public_dns: bool,
     pub(crate) wait_all: bool,
     pub(crate) quiet: bool,
+    /// Packets go to a Wireshark that we open.
+    pub(crate) wireshark: bool,
     /// Past the page cache.
     pub(crate) direct: bool,
     /// Frames as they would be on a wire.
@@ -132,10 +135,17 @@ impl Rotation {
     }
 }
 
+impl Options {
+    /// Where packets go.
+    pub(crate) fn outfile(&self) -> &Path {
+        self.outfile.as_deref().unwrap_or(Path::new(DEFAULT_OUTFILE))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
-            outfile: DEFAULT_OUTFILE.into(),
+            outfile: None,
             format: None,
             device: None,
             filter: None,
@@ -150,6 +160,7 @@ impl Default for Options {
             use_public_dns: false,
             wait_all: false,
             quiet: false,
+            wireshark: false,
             direct: false,
             no_offload: false,
             snaplen: MAX_SNAPLEN,
@@ -208,7 +219,7 @@ fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
 }
 
 /// What a whole command line asks for.
-fn request(options: Options) -> Result<Request, lexopt::Error> {
+fn request(mut options: Options) -> Result<Request, lexopt::Error> {
     if let Some(form) = options.doctor {
         return Ok(Request::Doctor(form));
     }
@@ -221,8 +232,15 @@ fn request(options: Options) -> Result<Request, lexopt::Error> {
     if options.rotation.keep.is_some() && !options.rotation.is_on() {
         return Err("-W keeps the newest of several files, which -C or -G make".into());
     }
-    if options.direct && Compression::of_path(&options.outfile) != Compression::None {
+    if options.direct && Compression::of_path(options.outfile()) != Compression::None {
         return Err("--direct is for files that are not compressed".into());
+    }
+    if options.wireshark {
+        let is_file_named = options.outfile.is_some() || options.rotation.is_on() || options.direct;
+        if is_file_named {
+            return Err(WIRESHARK_ALONE.into());
+        }
+        options.format = options.format.or(Some(Format::PcapNg));
     }
     if options.program.is_empty() && options.arguments.is_empty() {
         return Err("no program to trace".into());
@@ -280,6 +298,8 @@ fn text(value: OsString) -> Result<String, lexopt::Error> {
     value.into_string().map_err(lexopt::Error::NonUnicodeValue)
 }
 
+const WIRESHARK_ALONE: &str =
+    "--wireshark shows packets and writes no file; Wireshark can save them: leave out -o, -C, -G, --direct";
 /// As the C tool names it.
 const DEFAULT_OUTFILE: &str = "nsntrace.pcap";
 /// As long as the C tool sleeps at its end; we only wait while there is something to wait for.
@@ -306,7 +326,7 @@ mod tests {
     fn the_defaults_are_the_c_tools() {
         let got = options("true");
         assert_eq!(got, Options { program: "true".into(), ..Options::default() });
-        assert_eq!(got.outfile, PathBuf::from("nsntrace.pcap"));
+        assert_eq!(got.outfile(), Path::new("nsntrace.pcap"));
     }
 
     #[test]
@@ -322,7 +342,7 @@ mod tests {
     #[test]
     fn everything_after_the_program_is_the_programs() {
         let got = options("-o x curl -o y --help -q -- z");
-        assert_eq!(got.outfile, PathBuf::from("x"));
+        assert_eq!(got.outfile(), Path::new("x"));
         assert_eq!(got.program, "curl");
         assert_eq!(got.arguments, ["-o", "y", "--help", "-q", "--", "z"]);
         assert!(!got.quiet);
@@ -336,7 +356,19 @@ mod tests {
 
     #[test]
     fn the_last_of_two_wins_and_a_dash_is_a_value() {
-        assert_eq!(options("-o x -o - true").outfile, PathBuf::from("-"));
+        assert_eq!(options("-o x -o - true").outfile(), Path::new("-"));
+    }
+
+    #[test]
+    fn wireshark_takes_pcapng_and_the_place_of_a_file() {
+        let got = options("--wireshark true");
+        assert!(got.wireshark);
+        assert_eq!(got.format, Some(Format::PcapNg));
+        assert_eq!(options("--wireshark --format pcap true").format, Some(Format::Pcap));
+        for file in ["-o x", "-o -", "-C 1M", "-G 1m", "--direct"] {
+            refused(&format!("--wireshark {file} true"), "leave out -o");
+            refused(&format!("{file} --wireshark true"), "leave out -o");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::program::{Program, Waiting};
 use crate::protocol::{Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::transport::Transport;
+use crate::wireshark::{Window, Wireshark};
 use crate::worker::{self, Inside};
 
 /// Traces a program from its start to its end.
@@ -45,6 +46,13 @@ enum Started {
 
 /// Everything up to the moment at which the program runs.
 fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Started), Failure> {
+    // First: it is to have nothing of what comes now.
+    let (window, inherited) = match &plan.wireshark {
+        Some(wireshark) => {
+            wireshark.fork(watch.mask, inherited).map(|(window, rest)| (Some(window), rest))?
+        }
+        None => (None, inherited),
+    };
     let bounds = if plan.needs_user_namespace { Some(user::enter()?) } else { None };
     let servers = plan.name_service.loopback_servers();
     let keylog = plan.keylog.as_ref();
@@ -79,7 +87,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         lines: Vec::new(),
         offences: Vec::new(),
     };
-    let started = match front.wait_until_ready(plan, &waiting) {
+    let started = match front.wait_until_ready(plan, &waiting, window) {
         Ok(None) => Started::Program(waiting.release()?),
         Ok(Some(signal)) => {
             waiting.abandon();
@@ -121,11 +129,21 @@ impl Front {
     }
 
     /// Waits for worker's word that the ring is running, and for the program's process. Gives the signal that came first, if one did.
-    fn wait_until_ready(&mut self, plan: &Plan, waiting: &Waiting) -> Result<Option<i32>, Failure> {
+    fn wait_until_ready(
+        &mut self,
+        plan: &Plan,
+        waiting: &Waiting,
+        window: Option<Window>,
+    ) -> Result<Option<i32>, Failure> {
         loop {
             match self.events.next(None)? {
                 Event::Report(Report::Ready { interface, transport, v4, v6 }) => {
                     waiting.wait_until_prepared()?;
+                    if let (Some(wireshark), Some(window)) = (&plan.wireshark, window)
+                        && let Some(signal) = self.show(wireshark, window)?
+                    {
+                        return Ok(Some(signal));
+                    }
                     for server in plan.name_service.unreachable_servers() {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));
@@ -138,6 +156,28 @@ impl Front {
                 }
                 Event::Report(Report::Failed(failure)) => return Err(failure),
                 Event::Signal(received) => return Ok(Some(received.signal)),
+                Event::WorkerGone => return Err(worker_gone()),
+                event => self.note(&event),
+            }
+        }
+    }
+
+    /// Opens Wireshark and waits until it reads. Gives the signal that came first, if one did.
+    fn show(&mut self, wireshark: &Wireshark, window: Window) -> Result<Option<i32>, Failure> {
+        let opening = wireshark.release(window)?;
+        loop {
+            if let Some(failure) = opening.failure() {
+                return Err(failure);
+            }
+            match self.events.next(Some(opening.has_read()))? {
+                Event::Readable => {
+                    wireshark.let_go();
+                    return Ok(None);
+                }
+                Event::Signal(received) => {
+                    opening.abandon();
+                    return Ok(Some(received.signal));
+                }
                 Event::WorkerGone => return Err(worker_gone()),
                 event => self.note(&event),
             }
@@ -185,7 +225,7 @@ impl Front {
         };
         loop {
             match self.events.next(Some(&pidfd))? {
-                Event::Ended => return Ok(false),
+                Event::Readable => return Ok(false),
                 Event::Child => {
                     reap();
                 }
@@ -255,7 +295,7 @@ impl Front {
             Event::Report(Report::Note(text)) => self.messages.note(text),
             Event::WorkerGone => messages::failure(&worker_gone()),
             // Children are looked at before the next wait. Other reports come when they are waited for, and once.
-            Event::Child | Event::Ended | Event::Signal(_) | Event::Report(_) => {}
+            Event::Child | Event::Readable | Event::Signal(_) | Event::Report(_) => {}
         }
     }
 }

@@ -42,7 +42,7 @@ impl Keylog {
         if !options.tls_keys {
             return Ok(None);
         }
-        if format_of(&options.outfile, options.format) == Format::Pcap {
+        if format_of(options.outfile(), options.format) == Format::Pcap {
             return Err(Failure::new("classic pcap has no place for TLS keys")
                 .hint("name a file *.pcapng with -o, or add --format pcapng"));
         }

@@ -21,6 +21,7 @@ mod report_file;
 mod status;
 mod transport;
 mod user;
+mod wireshark;
 mod worker;
 
 use std::env;

@@ -92,6 +92,14 @@ impl Outfile {
         }
     }
 
+    /// A pipe that somebody will read.
+    pub(crate) fn pipe(pipe: File, format: Format) -> Self {
+        let encoding = Encoding { format, compression: Compression::None };
+        let (first, files) = (RefCell::new(Some(pipe)), RefCell::default());
+        let privacy = Privacy::Usual;
+        Self { first, files, encoding, privacy, is_stream: true, is_stdout: false, is_new: false }
+    }
+
     fn stdout(encoding: Encoding, rotation: Rotation, privacy: Privacy) -> Result<Self, Failure> {
         if io::stdout().is_terminal() {
             return Err(Failure::new("cannot write packets to a terminal")

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use nsntrace_capture::Insn;
 use nsntrace_link::{IfName, Link, RouteSocket};
+use nsntrace_pcapwriter::Format;
 
 use crate::failure::Failure;
 use crate::filter;
@@ -15,6 +16,7 @@ use crate::program;
 use crate::report_file::ReportFile;
 use crate::transport::{self, Transport};
 use crate::user::Identity;
+use crate::wireshark::Wireshark;
 
 /// A trace that can be made as far as one can know without making it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) device: Option<Link>,
     /// What `--tls-keys` takes.
     pub(crate) keylog: Option<Keylog>,
+    /// What `--wireshark` takes.
+    pub(crate) wireshark: Option<Wireshark>,
     pub(crate) outfile: Outfile,
     /// What `--report` names. Worker's from the moment at which it takes it.
     pub(crate) report: RefCell<Option<ReportFile>>,
@@ -42,6 +46,7 @@ impl Plan {
         let filter = filter::for_trace(&options)?;
         check_buffer(options.buffer)?;
         program::check(&options.program)?;
+        let wireshark = options.wireshark.then(Wireshark::find).transpose()?;
         let transport = Transport::choose(options.net);
         let needs_user_namespace = transport == Transport::Proxy && !transport::is_privileged();
         let user = options.user.as_deref().map(Identity::find).transpose()?;
@@ -51,7 +56,7 @@ impl Plan {
         let keylog = Keylog::find(&options, user.as_ref())?;
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let (outfile, report) = open_outputs(&options, keylog.as_ref())?;
+        let (outfile, report) = open_outputs(&options, keylog.as_ref(), wireshark.as_ref())?;
         let report = RefCell::new(report);
         Ok(Self {
             options,
@@ -62,6 +67,7 @@ impl Plan {
             needs_user_namespace,
             device,
             keylog,
+            wireshark,
             outfile,
             report,
         })
@@ -86,7 +92,7 @@ impl Plan {
 
     /// Takes back the output files of a trace that did not come about.
     pub(crate) fn discard_outputs(&self) {
-        self.outfile.discard(&self.options.outfile);
+        self.outfile.discard(self.options.outfile());
         if let (Some(report), Some(path)) = (&*self.report.borrow(), &self.options.report) {
             report.discard(path);
         }
@@ -116,9 +122,13 @@ fn no_other_user(typed: &str) -> Failure {
 fn open_outputs(
     options: &Options,
     keylog: Option<&Keylog>,
+    wireshark: Option<&Wireshark>,
 ) -> Result<(Outfile, Option<ReportFile>), Failure> {
     let privacy = if keylog.is_some() { Privacy::Secret } else { Privacy::Usual };
-    let outfile = Outfile::open(&options.outfile, options.format, options.rotation, privacy)?;
+    let outfile = match wireshark {
+        Some(wireshark) => Outfile::pipe(wireshark.make_pipe()?, options.format.unwrap_or(Format::PcapNg)),
+        None => Outfile::open(options.outfile(), options.format, options.rotation, privacy)?,
+    };
     let Some(path) = &options.report else { return Ok((outfile, None)) };
     let opened = ReportFile::open(path).and_then(|report| match outfile.check_apart_from(&report) {
         Ok(()) => Ok(report),
@@ -130,7 +140,7 @@ fn open_outputs(
     match opened {
         Ok(report) => Ok((outfile, Some(report))),
         Err(failure) => {
-            outfile.discard(&options.outfile);
+            outfile.discard(options.outfile());
             Err(failure)
         }
     }

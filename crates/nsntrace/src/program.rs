@@ -65,7 +65,7 @@ pub(crate) fn check(name: &OsStr) -> Result<(), Failure> {
 }
 
 /// Searches PATH as execvp(3) does: one that is there and cannot be executed is remembered, the search goes on.
-fn find(name: &OsStr) -> Result<PathBuf, rustix::io::Errno> {
+pub(crate) fn find(name: &OsStr) -> Result<PathBuf, rustix::io::Errno> {
     if name.is_empty() {
         return Err(rustix::io::Errno::NOENT);
     }

@@ -6,9 +6,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread;
 
+use rustix::fs::fchown;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -84,6 +86,15 @@ impl Identity {
             ("LOGNAME", (&self.name).into()),
             ("SHELL", (&self.shell).into()),
         ]
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Makes a file this user's.
+    pub(crate) fn give(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?)
     }
 
     /// Does something with files as this user would do it. On a thread of its own, that ends with it: nobody else's rights change, and the user

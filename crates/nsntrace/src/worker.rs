@@ -41,6 +41,7 @@ use crate::failure::Failure;
 use crate::keylog::{self, Keylog};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
+use crate::wireshark::Wireshark;
 use network::{Knocks, Network};
 use recorder::Recorder;
 use service::Service;
@@ -108,6 +109,7 @@ pub(crate) fn fork(
         Fork::Child => {
             // The channel ends when front does, so nobody else may hold front's end of it.
             drop(fronts_end);
+            plan.wireshark.iter().for_each(Wireshark::let_go);
             if plan.options.wait_all && !matches!(nsntrace_sys::fork(), Ok(Fork::Child)) {
                 nsntrace_sys::exit_now(0);
             }

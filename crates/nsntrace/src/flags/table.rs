@@ -99,7 +99,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         long: "outfile",
         group: Group::Files,
         effect: Effect::Value("FILE", |options, file| {
-            options.outfile = file.into();
+            options.outfile = Some(file.into());
             Ok(())
         }),
         help: "write to FILE, - is standard output [nsntrace.pcap]",
@@ -177,6 +177,18 @@ pub(crate) const FLAGS: &[Flag] = &[
         more: "Otherwise that is done only while packets come fast and the disk keeps up. Not for compressed files.",
         #[cfg(test)]
         example: "nsntrace --direct -o /var/big.pcap iperf3 -c 192.0.2.1",
+    },
+    Flag {
+        short: None,
+        long: "wireshark",
+        group: Group::Files,
+        effect: Effect::Switch(|options| options.wireshark = true),
+        help: "open Wireshark on packets as they come; no file",
+        #[cfg(test)]
+        more: "The program starts when Wireshark is ready, and Wireshark stays when the program has ended. By sudo it runs as \
+               who called it.",
+        #[cfg(test)]
+        example: "nsntrace --wireshark curl http://example.com/",
     },
     Flag {
         short: None,
