@@ -56,5 +56,5 @@ fn open() -> Option<Pipe> {
 
 /// Pipes that are kept open while nobody needs them.
 const KEPT: usize = 16;
-/// In bytes.
-pub(crate) const CAPACITY: usize = 1 << 18;
+/// In bytes: the most that a user's pipe may hold (fs.pipe-max-size). A quarter of it moves a tenth less.
+pub(crate) const CAPACITY: usize = 1 << 20;
