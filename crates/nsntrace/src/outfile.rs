@@ -156,6 +156,12 @@ impl Outfile {
         Ok((first, self.files.take()))
     }
 
+    /// What tells that nobody reads any more, for a stream.
+    pub(crate) fn stream(&self) -> io::Result<Option<File>> {
+        let first = self.first.borrow();
+        first.as_ref().filter(|_file| self.is_stream).map(File::try_clone).transpose()
+    }
+
     /// Refuses a report in the midst of packets.
     pub(crate) fn check_apart_from(&self, report: &ReportFile) -> Result<(), Failure> {
         self.first.borrow().as_ref().map_or(Ok(()), |first| report.check_apart_from(first))

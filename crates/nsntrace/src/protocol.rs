@@ -24,6 +24,8 @@ pub(crate) enum Report {
     Born(i32),
     /// The namespace has its network and the ring is running.
     Ready { interface: String, transport: Transport, v4: Ipv4Addr, v6: Option<Ipv6Addr> },
+    /// Nobody reads the capture any more.
+    ReaderGone,
     /// Something that the user should know.
     Note(String),
     /// A line of what is printed at the end.
@@ -205,6 +207,7 @@ impl Report {
                 &v6.map_or_else(String::new, |v6| v6.to_string()),
             ]),
             Self::Born(pid) => join(&["born", &pid.to_string()]),
+            Self::ReaderGone => "reader gone".into(),
             Self::Note(text) => join(&["note", text]),
             Self::Line(text) => join(&["line", text]),
             Self::Offence(text) => join(&["offence", text]),
@@ -237,6 +240,7 @@ impl Report {
                 v6: if v6.is_empty() { None } else { Some(v6.parse().ok()?) },
             }),
             ["born", pid] => Some(Self::Born(pid.parse().ok()?)),
+            ["reader gone"] => Some(Self::ReaderGone),
             ["note", text] => Some(Self::Note(text.into())),
             ["line", text] => Some(Self::Line(text.into())),
             ["offence", text] => Some(Self::Offence(text.into())),

@@ -6,6 +6,7 @@
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
@@ -56,14 +57,22 @@ impl Recorder {
         let keys = start_keys(keys, plan, &channel)?;
         let inbox = keys.as_ref().map(KeyReader::inbox);
         let explainer = Explainer::start(plan, network.transport(), now_ns(), inbox, owners)?;
+        let reader = plan.outfile.stream();
+        let reader = reader.map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan, network.transport(), inbox)?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
         let record = move || {
             let mut capture = capture;
-            let thread =
-                Thread { capture: &mut capture, recording, explainer, stop: stopped.as_fd(), channel };
+            let thread = Thread {
+                capture: &mut capture,
+                recording,
+                explainer,
+                stop: stopped.as_fd(),
+                channel,
+                reader,
+            };
             let outcome = thread.record();
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
@@ -118,6 +127,8 @@ struct Thread<'a> {
     explainer: Option<Explainer>,
     stop: BorrowedFd<'a>,
     channel: Channel,
+    /// Where packets go, if somebody reads while we write.
+    reader: Option<File>,
 }
 
 impl Thread<'_> {
@@ -142,7 +153,7 @@ impl Thread<'_> {
 
     /// Records until there is nothing more to come, and gives what the kernel has counted; or until a limit is reached.
     fn run(&mut self) -> Result<Option<Statistics>, CaptureError> {
-        let Self { capture, recording, explainer, stop, channel } = self;
+        let Self { capture, recording, explainer, stop, channel, reader } = self;
         loop {
             while let Some(block) = capture.next_block()? {
                 if !take(&block, recording, explainer) {
@@ -156,8 +167,12 @@ impl Thread<'_> {
             let late = 3 * capture.retire_timeout();
             let time_left = recording.time_left().map(|left| left + late);
             let silence = recording.holds_back().then_some(late);
-            match wait(capture, *stop, time_left.into_iter().chain(silence).min()) {
+            match wait(capture, *stop, reader.as_ref(), time_left.into_iter().chain(silence).min()) {
                 Wake::Block => {}
+                Wake::ReaderGone => {
+                    *reader = None;
+                    channel.report(&Report::ReaderGone);
+                }
                 Wake::Stop => break,
                 Wake::Time if recording.is_over_since(late) => return Ok(None),
                 Wake::Time => recording.flush(),
@@ -194,15 +209,24 @@ fn start_keys(fifo: Option<Fifo>, plan: &Plan, channel: &Channel) -> Result<Opti
 enum Wake {
     Block,
     Stop,
+    /// Once.
+    ReaderGone,
     Time,
 }
 
-fn wait(capture: &Capture, stop: BorrowedFd<'_>, timeout: Option<Duration>) -> Wake {
-    let mut fds = [PollFd::new(capture, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+fn wait(capture: &Capture, stop: BorrowedFd<'_>, reader: Option<&File>, timeout: Option<Duration>) -> Wake {
+    // Of a pipe without a reader, poll(2) tells unasked.
+    let reader = reader.map_or_else(
+        || PollFd::from_borrowed_fd(stop, PollFlags::empty()),
+        |reader| PollFd::new(reader, PollFlags::empty()),
+    );
+    let mut fds =
+        [PollFd::new(capture, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN), reader];
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut fds, timeout.as_ref()) {
         Ok(0) => Wake::Time,
         Ok(_) if !fds[1].revents().is_empty() => Wake::Stop,
+        Ok(_) if !fds[2].revents().is_empty() => Wake::ReaderGone,
         Ok(_) | Err(_) => Wake::Block,
     }
 }
