@@ -1,4 +1,5 @@
-//! Wireshark beside a trace: the window that `--wireshark` opens.
+//! Wireshark beside a trace: the window that `--wireshark` opens, and the trace that Wireshark starts.
 #![forbid(unsafe_code)]
 
+mod extcap;
 mod window;

@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Doctor(Form),
     /// Print the program that a filter is compiled to.
     DumpFilter(Options, String),
+    /// Have Wireshark find us, in this folder, or where it looks if none was typed.
+    InstallExtcap(OsString),
     /// Print the help text.
     Help,
     /// Print name and version.
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
     /// Packets go to a Wireshark that we open.
     pub(crate) wireshark: bool,
+    /// Wireshark has started us and will stop us.
+    pub(crate) is_hosted: bool,
     /// Past the page cache.
     pub(crate) direct: bool,
     /// Frames as they would be on a wire.
@@ -84,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) linktype: Option<String>,
     pub(crate) live: bool,
     pub(crate) doctor: Option<Form>,
+    /// The folder of `--install-extcap`, empty where none was typed.
+    pub(crate) install_extcap: Option<OsString>,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
 }
@@ -161,6 +167,7 @@ impl Default for Options {
             wait_all: false,
             quiet: false,
             wireshark: false,
+            is_hosted: false,
             direct: false,
             no_offload: false,
             snaplen: MAX_SNAPLEN,
@@ -172,6 +179,7 @@ impl Default for Options {
             linktype: None,
             live: false,
             doctor: None,
+            install_extcap: None,
             program: OsString::new(),
             arguments: Vec::new(),
         }
@@ -199,19 +207,38 @@ fn read(parser: &mut lexopt::Parser) -> Result<Request, lexopt::Error> {
             return request(options);
         }
         let flag = flag_of(&argument).ok_or_else(|| argument.unexpected())?;
-        match &flag.effect {
-            Effect::Switch(switch_on) => switch_on(&mut options),
-            Effect::Value(_, set) => {
-                let value = parser.value()?;
-                set(&mut options, value).map_err(|error| of_flag(flag, &error))?;
-            }
-            Effect::OptionalValue(_, set) => {
-                set(&mut options, parser.optional_value()).map_err(|error| of_flag(flag, &error))?;
-            }
-            Effect::Instead(request) => return Ok(request()),
+        if let Effect::Instead(request) = flag.effect {
+            return Ok(request());
         }
+        take(flag, &mut options, parser)?;
     }
     request(options)
+}
+
+/// Does what a long flag does, its value to be read from `parser`.
+pub(crate) fn set(
+    options: &mut Options,
+    long: &str,
+    parser: &mut lexopt::Parser,
+) -> Result<(), lexopt::Error> {
+    let argument = Arg::Long(long);
+    let flag = flag_of(&argument).ok_or_else(|| argument.unexpected())?;
+    take(flag, options, parser)
+}
+
+fn take(flag: &Flag, options: &mut Options, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+    match &flag.effect {
+        Effect::Switch(switch_on) => switch_on(options),
+        Effect::Value(_, set) => {
+            let value = parser.value()?;
+            set(options, value).map_err(|error| of_flag(flag, &error))?;
+        }
+        Effect::OptionalValue(_, set) => {
+            set(options, parser.optional_value()).map_err(|error| of_flag(flag, &error))?;
+        }
+        Effect::Instead(_) => {}
+    }
+    Ok(())
 }
 
 fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
@@ -222,6 +249,9 @@ fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
 fn request(mut options: Options) -> Result<Request, lexopt::Error> {
     if let Some(form) = options.doctor {
         return Ok(Request::Doctor(form));
+    }
+    if let Some(folder) = options.install_extcap {
+        return Ok(Request::InstallExtcap(folder));
     }
     if let Some(form) = options.dump_filter.clone() {
         return Ok(Request::DumpFilter(options, form));

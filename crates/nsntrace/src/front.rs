@@ -6,18 +6,21 @@
 //! program already, if it is in our process group. What the program does about it is up to the program. A program that stops, stops us
 //! with it, as if the shell had started it itself.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use nsntrace_keylog::Fifo;
 use nsntrace_netns::{Netns, user};
 use nsntrace_sys::Inherited;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, wait,
+};
 
 use crate::events::{Event, Events, Watch, pass_on, stop_with};
 use crate::failure::Failure;
 use crate::messages::{self, Messages};
 use crate::plan::Plan;
-use crate::program::{Program, Waiting};
+use crate::program::{Program, Waiting, Words};
 use crate::protocol::{Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::transport::Transport;
@@ -73,7 +76,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         name_service: &plan.name_service,
         keys: keys.as_ref(),
         creations: plan.wants_processes().then_some(&channel),
-        stdout_to_stderr: plan.outfile.is_stdout,
+        words: words(plan),
         mask: watch.mask,
         ignores_children: watch.ignores_children,
     };
@@ -86,6 +89,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         _keys: keys,
         lines: Vec::new(),
         offences: Vec::new(),
+        host: plan.options.is_hosted.then(Host::default),
     };
     let started = match front.wait_until_ready(plan, &waiting, window) {
         Ok(None) => Started::Program(waiting.release()?),
@@ -112,17 +116,26 @@ struct Front {
     lines: Vec<String>,
     /// Who was, and should not have been.
     offences: Vec<String>,
+    /// Wireshark, if it has started us.
+    host: Option<Host>,
+}
+
+/// Whoever has us capture, and has it stopped.
+#[derive(Default)]
+struct Host {
+    has_stopped: bool,
 }
 
 impl Front {
     /// Everything from the program's start to our own end.
     fn follow(mut self, plan: &Plan, pid: Pid) -> Result<ExitCode, Failure> {
         let end = self.wait_for_program(pid)?;
-        if plan.options.wait_all {
+        if plan.options.wait_all || self.host.as_ref().is_some_and(|host| host.has_stopped) {
             self.wait_for_all()?;
         }
         if let Some(outcome) = self.finish(end)? {
-            return Ok(self.verdict(end, &outcome));
+            let verdict = self.verdict(end, &outcome);
+            return Ok(self.host.map_or(verdict, |host| host.verdict(&plan.options.program, end, verdict)));
         }
         self.clean_up_after_worker(plan.transport);
         Ok(ExitCode::from(status::FAILED))
@@ -189,10 +202,23 @@ impl Front {
             if let Some(end) = look_for_end(pid)? {
                 return Ok(end);
             }
-            match self.events.next(None)? {
-                Event::Signal(received) => pass_on(received, &[pid]),
-                event => self.note(&event),
+            match (self.events.next(None)?, &mut self.host) {
+                (Event::Signal(_) | Event::Report(Report::ReaderGone), Some(host)) => {
+                    host.has_stopped = true;
+                    self.end_all(pid);
+                }
+                (Event::Signal(received), None) => pass_on(received, &[pid]),
+                (event, _) => self.note(&event),
             }
+        }
+    }
+
+    /// Asks the program and all that it has started to end.
+    fn end_all(&self, pid: Pid) {
+        let members = self.netns.members().into_iter().filter_map(Pid::from_raw);
+        for pid in members.filter(|member| *member != pid).chain([pid]) {
+            // Gone already: then its end is what we hear of next.
+            let _ = kill_process(pid, Signal::TERM);
         }
     }
 
@@ -300,6 +326,33 @@ impl Front {
     }
 }
 
+impl Host {
+    /// What it shows is what went wrong, and a capture that the user has stopped went well.
+    fn verdict(self, program: &OsStr, end: End, verdict: ExitCode) -> ExitCode {
+        if self.has_stopped {
+            return ExitCode::SUCCESS;
+        }
+        let how = match end {
+            End::Exited(0) => return verdict,
+            End::Exited(status) => format!("ended with status {status}"),
+            End::Killed(signal) => format!("was killed by signal {signal}"),
+        };
+        messages::failure(&Failure::new(format!("'{}' {how}", program.display())).hint(OUTPUT));
+        verdict
+    }
+}
+
+/// Where the program's words go.
+fn words(plan: &Plan) -> Words {
+    if plan.options.is_hosted {
+        Words::Stdout
+    } else if plan.outfile.is_stdout {
+        Words::Stderr
+    } else {
+        Words::Ours
+    }
+}
+
 /// Kept for as long as we live, whatever becomes of worker: nobody is to wait for ever for somebody who reads the pipe.
 fn copy_of(keys: Option<&Fifo>) -> Result<Option<Fifo>, Failure> {
     let copy = keys.map(Fifo::try_clone).transpose();
@@ -332,6 +385,7 @@ fn reap() -> bool {
     }
 }
 
+const OUTPUT: &str = "what it wrote is kept if a file is named for it, among the options of the interface";
 const KEYS_INSIDE: &str =
     "TLS keys go into the capture: whoever can read it can read what was encrypted, so its mode is 0600";
 

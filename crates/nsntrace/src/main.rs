@@ -5,6 +5,7 @@
 
 mod doctor;
 mod events;
+mod extcap;
 mod failure;
 mod filter;
 mod flags;
@@ -25,6 +26,7 @@ mod wireshark;
 mod worker;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -32,7 +34,7 @@ use nsntrace_sys::Inherited;
 
 use crate::events::Watch;
 use crate::failure::Failure;
-use crate::flags::Request;
+use crate::flags::{Options, Request};
 use crate::plan::Plan;
 
 fn main() -> ExitCode {
@@ -47,13 +49,24 @@ fn main() -> ExitCode {
 }
 
 fn answer(inherited: Inherited) -> Result<ExitCode, Failure> {
-    let options = match flags::parse(env::args_os().skip(1))? {
-        Request::Help => return print(&help::text()),
-        Request::Version => return print(help::VERSION),
-        Request::Doctor(form) => return diagnose(form),
-        Request::DumpFilter(options, form) => return print(&filter::dump(&options, &form)?),
-        Request::Trace(options) => options,
-    };
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if extcap::is_call(arguments.iter().map(OsString::as_os_str)) {
+        return match extcap::answer(arguments.into_iter())? {
+            extcap::Answer::Text(text) => print(&text),
+            extcap::Answer::Trace(options) => trace(*options, inherited),
+        };
+    }
+    match flags::parse(arguments)? {
+        Request::Help => print(&help::text()),
+        Request::Version => print(help::VERSION),
+        Request::Doctor(form) => diagnose(form),
+        Request::DumpFilter(options, form) => print(&filter::dump(&options, &form)?),
+        Request::InstallExtcap(folder) => print(&extcap::install(&folder)?),
+        Request::Trace(options) => trace(options, inherited),
+    }
+}
+
+fn trace(options: Options, inherited: Inherited) -> Result<ExitCode, Failure> {
     // Before signals are blocked: opening a FIFO waits for its reader, and ^C must end that.
     let plan = Plan::make(options)?;
     let watch = Watch::begin().inspect_err(|_failure| plan.discard_outputs())?;

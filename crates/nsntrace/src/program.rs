@@ -44,12 +44,22 @@ pub(crate) struct Program<'a> {
     pub(crate) keys: Option<&'a Fifo>,
     /// Where its wishes for sockets go, if anybody wants to see them.
     pub(crate) creations: Option<&'a Channel>,
-    /// Its standard output goes to standard error: ours is the capture's.
-    pub(crate) stdout_to_stderr: bool,
+    pub(crate) words: Words,
     /// The signal mask that we were started with.
     pub(crate) mask: SignalMask,
     /// We were started with SIGCHLD ignored.
     pub(crate) ignores_children: bool,
+}
+
+/// Where what it writes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// As ours.
+    Ours,
+    /// All to standard error: standard output is the capture's.
+    Stderr,
+    /// All to standard output: standard error is for our failures alone.
+    Stdout,
 }
 
 /// The program's process, waiting at the start barrier.
@@ -128,10 +138,12 @@ impl Program<'_> {
         netns.enter()?;
         self.arrange_mounts()?;
         self.have_sockets_seen()?;
-        if self.stdout_to_stderr {
-            rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd())
-                .map_err(step("cannot send the program's output to standard error"))?;
+        match self.words {
+            Words::Ours => Ok(()),
+            Words::Stderr => rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd()),
+            Words::Stdout => rustix::stdio::dup2_stderr(rustix::stdio::stdout().as_fd()),
         }
+        .map_err(step("cannot send the program's output elsewhere"))?;
         if let Some(user) = self.user {
             user.become_it().map_err(step("cannot become the user of --user"))?;
         }

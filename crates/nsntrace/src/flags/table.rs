@@ -427,6 +427,21 @@ pub(crate) const FLAGS: &[Flag] = &[
         example: "nsntrace --doctor",
     },
     Flag {
+        short: None,
+        long: "install-extcap",
+        group: Group::Other,
+        effect: Effect::OptionalValue("FOLDER", |options, folder| {
+            options.install_extcap = Some(folder.unwrap_or_default());
+            Ok(())
+        }),
+        help: "have Wireshark list nsntrace as an interface",
+        #[cfg(test)]
+        more: "Links nsntrace into the folder that Wireshark looks in, which tshark tells: everybody's as root, else the user's \
+               own. Wireshark lists 'nsntrace: run a program' then.",
+        #[cfg(test)]
+        example: "nsntrace --install-extcap",
+    },
+    Flag {
         short: Some('h'),
         long: "help",
         group: Group::Other,
