@@ -74,6 +74,7 @@ impl<'block> Frames<'block> {
 impl<'block> Iterator for Frames<'block> {
     type Item = Frame<'block>;
 
+    #[inline]
     fn next(&mut self) -> Option<Frame<'block>> {
         if self.left == 0 {
             return None;
@@ -88,6 +89,7 @@ impl<'block> Iterator for Frames<'block> {
     }
 }
 
+#[inline]
 fn parse(header: &[u8]) -> Option<Frame<'_>> {
     let mac = usize::from(u16_at(header, TP_MAC)?);
     let captured = widen(u32_at(header, TP_SNAPLEN)?);
@@ -105,6 +107,7 @@ fn parse(header: &[u8]) -> Option<Frame<'_>> {
 }
 
 /// `None` when the frame had no tag, or has it still.
+#[inline]
 fn vlan_tag(header: &[u8]) -> Option<VlanTag> {
     let status = u32_at(header, TP_STATUS)?;
     if status & TP_STATUS_VLAN_VALID == 0 {

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nsntrace",
         &[
             "nsntrace-capture",
-            "nsntrace-dissect",
+            "nsntrace-datapath",
             "nsntrace-filter",
             "nsntrace-keylog",
             "nsntrace-lease",
@@ -30,6 +30,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nsntrace-capture", &["nsntrace-sys"]),
+    (
+        "nsntrace-datapath",
+        &[
+            "nsntrace-capture",
+            "nsntrace-dissect",
+            "nsntrace-owners",
+            "nsntrace-pcapwriter",
+            "nsntrace-report",
+        ],
+    ),
     ("nsntrace-dissect", &[]),
     ("nsntrace-filter", &[]),
     ("nsntrace-keylog", &[]),

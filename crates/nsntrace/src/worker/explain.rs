@@ -5,7 +5,6 @@
 //! explainer's thread answers: what is to be written in front of the block, and beside which flow's packets. The ring thread waits for that only where
 //! it is written, and never for long: what comes too late is written with later packets. An explainer that cannot follow gets less to read.
 
-mod beside;
 mod explainer;
 mod inbox;
 mod keys;
@@ -13,13 +12,11 @@ mod owners;
 mod ownership;
 mod survey;
 
-use std::net::IpAddr;
 use std::time::Instant;
 
-use nsntrace_owners::Owner;
-use nsntrace_report::{Flow, FlowNumber, Head, Report};
+use nsntrace_datapath::{Found, News};
+use nsntrace_report::{FlowNumber, Report};
 
-pub(crate) use self::beside::{Beside, Note};
 pub(crate) use self::explainer::{Ending, Explainer};
 pub(crate) use self::inbox::{Inbox, Random, Secret};
 pub(crate) use self::keys::KeyReader;
@@ -29,33 +26,25 @@ pub(crate) use self::survey::Survey;
 /// What was seen of a block, or of several.
 #[derive(Debug, Default)]
 pub(crate) struct Question {
-    /// Flows that are new.
-    flows: Vec<(FlowNumber, Flow)>,
-    /// What is worth reading.
-    heads: Vec<Head>,
+    news: News,
     /// Until when somebody waits for the answer.
     deadline: Option<Instant>,
 }
 
 impl Question {
     fn is_empty(&self) -> bool {
-        self.flows.is_empty() && self.heads.is_empty()
+        self.news.flows.is_empty() && self.news.heads.is_empty()
     }
 }
 
 /// What is to be written in front of a block, and beside packets from then on.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// Names of addresses.
-    names: Vec<(IpAddr, String)>,
-    /// What to say at the next packet of a flow.
-    comments: Vec<(FlowNumber, String)>,
+    pub(crate) found: Found,
     /// Handshakes of TLS whose keys are needed from here on, by client random.
     pub(crate) handshakes: Vec<(Random, FlowNumber)>,
     /// It came too late for the block that it is about.
     pub(crate) is_behind: bool,
-    /// Whose flows are.
-    owners: Vec<(FlowNumber, Owner)>,
 }
 
 /// What is told at the end.

@@ -5,7 +5,6 @@
 //! before the next is opened, with counts of its own: what was lost in its time is what the blocks in it told of, and it received what it
 //! has and what it lost. The last file gets what is left of the kernel's count, so that all together are exactly the trace.
 
-mod bounds;
 mod clock;
 mod head;
 mod place;
@@ -18,16 +17,15 @@ use std::mem;
 use std::slice;
 use std::time::{Duration, SystemTime};
 
-use nsntrace_capture::{Block, Frame, Frames, Statistics as Counted};
-use nsntrace_link::IfIndex;
-use nsntrace_pcapwriter::{Direction, Output, Packet, Statistics, Writer, WriterError};
+use nsntrace_capture::{Block, Frame, Statistics as Counted};
+use nsntrace_datapath::{AnyWriter, Beside, Bounds, Ends, Next, Note, Noted, Rest, fill, pass};
+use nsntrace_pcapwriter::{Statistics, WriterError};
 
-use self::bounds::{Bounds, Next};
 use self::clock::Clock;
 use self::head::Head;
 use self::place::Place;
 use self::secrets::Secrets;
-use super::explain::{Answer, Beside, Inbox, Note, Random, Survey, Told};
+use super::explain::{Answer, Inbox, Random, Survey, Told};
 use crate::failure::{Failure, chain};
 use crate::outfile::Files;
 use crate::plan::Plan;
@@ -55,7 +53,7 @@ pub(crate) struct Recording {
 
 /// A file that is being written.
 struct Open {
-    writer: Writer<Box<dyn Output + Send>>,
+    writer: AnyWriter,
     place: Option<Place>,
     started_ns: u64,
     /// Packets that were lost in its time.
@@ -82,7 +80,7 @@ impl Recording {
         let started_ns = now_ns();
         let head = Head::of(plan, transport);
         let open = Open::begin(&head, first, started_ns)?;
-        let bounds = Bounds::new(plan.options.limits, plan.options.rotation, started_ns);
+        let bounds = Bounds::new(&ends(plan), started_ns);
         let secrets = keys.map(|inbox| Secrets::new(inbox.clone(), plan.options.rotation));
         let mut recording = Self {
             head,
@@ -126,7 +124,7 @@ impl Recording {
         if let Some(secrets) = &mut self.secrets {
             secrets.learn(&answer);
         }
-        self.beside.learn(answer, self.open.as_mut().map(|open| &mut open.writer));
+        self.beside.learn(answer.found, self.open.as_mut().map(|open| &mut open.writer));
     }
 
     /// Records a block, which somebody may have looked at. False when a limit is reached, after which nothing more is recorded.
@@ -145,7 +143,7 @@ impl Recording {
     fn record_frames(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
         let notes = self.beside.notes(survey.map_or(&[], Survey::flows));
         self.introduce(&notes);
-        let mut frames = Noted { frames: block.frames(), notes: notes.iter() };
+        let mut frames = Noted::new(block.frames(), &notes);
         let mut dropped = block.dropped_before;
         let mut next = frames.next();
         while let Some((frame, note)) = next {
@@ -154,7 +152,7 @@ impl Recording {
                 Next::File => {
                     self.begin_next_file(frame.timestamp_ns, survey);
                     self.introduce(slice::from_ref(note));
-                    self.introduce(frames.notes.as_slice());
+                    self.introduce(frames.notes());
                 }
                 Next::Packet => {}
             }
@@ -223,40 +221,18 @@ impl Recording {
         (first, note): (&Frame<'block>, &'block Note),
         dropped_before: u64,
         rest: &mut Noted<'block>,
-    ) -> Option<(Frame<'block>, &'block Note)> {
+    ) -> Rest<'block> {
         let Some(open) = &mut self.open else { return self.lose(dropped_before, rest) };
         open.dropped += dropped_before;
-        let mut batch = open.writer.batch();
-        // What cannot be written is counted, and told at the end.
-        let _counted = batch.push(&packet(first, note, dropped_before, &self.beside));
-        self.bounds.count_packet();
-        for (frame, note) in rest {
-            if self.bounds.before(frame.timestamp_ns, batch.position()) != Next::Packet {
-                return Some((frame, note));
-            }
-            let _counted = batch.push(&packet(&frame, note, 0, &self.beside));
-            self.bounds.count_packet();
-        }
-        None
+        fill(&mut open.writer, &mut self.bounds, &self.beside, (first, note, dropped_before), rest)
     }
 
     /// What becomes of a packet, and of those of `rest` within the limits, when there is no file.
-    fn lose<'block>(
-        &mut self,
-        dropped_before: u64,
-        rest: &mut Noted<'block>,
-    ) -> Option<(Frame<'block>, &'block Note)> {
+    fn lose<'block>(&mut self, dropped_before: u64, rest: &mut Noted<'block>) -> Rest<'block> {
+        let (passed, next) = pass(&mut self.bounds, rest);
         self.closed.dropped += dropped_before;
-        self.closed.unwritten += 1;
-        self.bounds.count_packet();
-        for (frame, note) in rest {
-            if self.bounds.before(frame.timestamp_ns, 0) != Next::Packet {
-                return Some((frame, note));
-            }
-            self.closed.unwritten += 1;
-            self.bounds.count_packet();
-        }
-        None
+        self.closed.unwritten += passed;
+        next
     }
 
     fn begin_next_file(&mut self, started_ns: u64, survey: Option<&Survey>) {
@@ -328,41 +304,10 @@ impl Open {
     }
 }
 
-/// Frames, and what is written beside each: nothing where nothing was found out.
-struct Noted<'block> {
-    frames: Frames<'block>,
-    notes: slice::Iter<'block, Note>,
-}
-
-impl<'block> Iterator for Noted<'block> {
-    type Item = (Frame<'block>, &'block Note);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        const NOTHING: &Note = &Note { process: None, comment: None };
-        Some((self.frames.next()?, self.notes.next().unwrap_or(NOTHING)))
-    }
-}
-
-fn packet<'block>(
-    frame: &Frame<'block>,
-    note: &'block Note,
-    dropped_before: u64,
-    beside: &Beside,
-) -> Packet<'block> {
-    Packet {
-        interface: usize::from(frame.ifindex == IfIndex::LOOPBACK.get()),
-        timestamp_ns: frame.timestamp_ns,
-        original_len: frame.original_len.saturating_add(if frame.vlan.is_some() { 4 } else { 0 }),
-        bytes: frame.bytes,
-        vlan: frame.vlan,
-        direction: match frame.direction {
-            nsntrace_capture::Direction::Inbound => Direction::Inbound,
-            nsntrace_capture::Direction::Outbound => Direction::Outbound,
-        },
-        dropped_before,
-        process: note.process.and_then(|sender| beside.reference(sender)),
-        comment: note.comment.as_deref(),
-    }
+/// Where the user wants the recording, and each file of it, to end.
+fn ends(plan: &Plan) -> Ends {
+    let (limits, rotation) = (plan.options.limits, plan.options.rotation);
+    Ends { count: limits.count, duration: limits.duration, file_len: rotation.size, file_time: rotation.time }
 }
 
 fn is_broken_pipe(error: &WriterError) -> bool {

@@ -133,7 +133,7 @@ fn explain(
     for question in questions {
         let answer = explanation.answer(&question);
         if let (Some(handshakes), Some(deadline)) = (&mut explanation.handshakes, question.deadline) {
-            handshakes.await_keys(&question.heads, deadline);
+            handshakes.await_keys(&question.news.heads, deadline);
         }
         // Nobody listens any more at the end.
         let _unheard = answers.send(answer);
@@ -145,15 +145,16 @@ fn explain(
 impl Explanation {
     fn answer(&mut self, question: &Question) -> Answer {
         let late = self.ownership.ask_again();
-        let mut answer = Answer { owners: self.ownership.ask(&question.flows), ..Answer::default() };
-        answer.comments.extend(
+        let mut answer = Answer::default();
+        answer.found.owners = self.ownership.ask(&question.news.flows);
+        answer.found.comments.extend(
             late.iter().filter_map(|(number, flow, _)| Some((*number, self.comment(*number, flow)?))),
         );
-        answer.owners.extend(late.into_iter().map(|(number, _, owner)| (number, owner)));
+        answer.found.owners.extend(late.into_iter().map(|(number, _, owner)| (number, owner)));
         let mut greeted = Vec::new();
-        for head in &question.heads {
+        for head in &question.news.heads {
             let found = self.analysis.take(head);
-            answer.names.extend(found.names);
+            answer.found.names.extend(found.names);
             if let (Some(handshakes), Some(handshake)) = (&mut self.handshakes, &found.handshake) {
                 answer.handshakes.extend(handshakes.see(handshake));
             }
@@ -161,14 +162,14 @@ impl Explanation {
                 found.handshake.filter(|handshake| !handshake.is_answered).map(|handshake| handshake.flow),
             );
         }
-        for (number, flow) in &question.flows {
-            answer.names.extend(self.host(flow));
-            answer.comments.extend(self.comment(*number, flow).map(|comment| (*number, comment)));
+        for (number, flow) in &question.news.flows {
+            answer.found.names.extend(self.host(flow));
+            answer.found.comments.extend(self.comment(*number, flow).map(|comment| (*number, comment)));
         }
         // A hello that comes later than the flow's first packet has something to add.
-        let is_late = |flow: &FlowNumber| question.flows.iter().all(|(number, _)| number != flow);
+        let is_late = |flow: &FlowNumber| question.news.flows.iter().all(|(number, _)| number != flow);
         for flow in greeted.into_iter().filter(is_late) {
-            answer.comments.extend(self.greeting(flow).map(|text| (flow, text)));
+            answer.found.comments.extend(self.greeting(flow).map(|text| (flow, text)));
         }
         answer
     }

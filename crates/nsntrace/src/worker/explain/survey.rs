@@ -5,18 +5,15 @@ use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use nsntrace_capture::{Block, Direction, Frame};
-use nsntrace_dissect::{dissect, glance};
-use nsntrace_link::IfIndex;
-use nsntrace_report::{Census, Flow, FlowNumber, Seen, Sight, TcpEnd};
+use nsntrace_capture::Block;
+use nsntrace_datapath::{Look, News};
+use nsntrace_report::{Census, Flow, FlowNumber, TcpEnd};
 
 use super::{Answer, Question};
 
 /// Looks at each frame before it is written.
 pub(crate) struct Survey {
-    census: Census,
-    /// Flows of the block at hand, a frame each.
-    flows: Vec<Option<FlowNumber>>,
+    look: Look,
     question: Question,
     questions: SyncSender<Question>,
     answers: Receiver<Answer>,
@@ -34,8 +31,7 @@ pub(crate) struct Survey {
 impl Survey {
     pub(super) fn new(questions: SyncSender<Question>, answers: Receiver<Answer>, waits: bool) -> Self {
         Self {
-            census: Census::new(),
-            flows: Vec::new(),
+            look: Look::default(),
             question: Question::default(),
             questions,
             answers,
@@ -55,13 +51,7 @@ impl Survey {
     /// Looks at a block, and gives what has been found out by now.
     pub(crate) fn look(&mut self, block: &Block<'_>) -> Vec<Answer> {
         self.due_before = self.due;
-        self.flows.clear();
-        for frame in block.frames() {
-            let flow = self.look_at(&frame);
-            if self.waits {
-                self.flows.push(flow);
-            }
-        }
+        self.look.see(block.frames(), self.waits, &mut self.question.news);
         self.ask();
         let patience = if self.waits { self.patience } else { Duration::ZERO };
         self.collect(patience, || block.is_crowded())
@@ -69,7 +59,7 @@ impl Survey {
 
     /// The flows of the block that was looked at, a frame each; none where nobody writes them down.
     pub(crate) fn flows(&self) -> &[Option<FlowNumber>] {
-        &self.flows
+        self.look.flows()
     }
 
     /// What is still to be found out about the blocks so far, now that there will be no more.
@@ -80,41 +70,14 @@ impl Survey {
 
     /// Says of a flow whether packets of it may still be written: it has not ended, or not before the block at hand.
     pub(crate) fn living(&self) -> impl Fn(FlowNumber) -> bool {
-        let in_block: HashSet<_> = self.flows.iter().flatten().copied().collect();
+        let in_block: HashSet<_> = self.look.flows().iter().flatten().copied().collect();
         let is_open = |flow: &Flow| flow.tcp_end() == TcpEnd::Open;
-        move |flow| in_block.contains(&flow) || self.census.flow(flow).is_some_and(is_open)
+        move |flow| in_block.contains(&flow) || self.look.census().flow(flow).is_some_and(is_open)
     }
 
     /// Ends the survey. The explainer ends with the questions.
     pub(super) fn finish(self) -> (Census, bool) {
-        (self.census, self.is_sampled)
-    }
-
-    fn look_at(&mut self, frame: &Frame<'_>) -> Option<FlowNumber> {
-        let sight = Sight {
-            timestamp_ns: frame.timestamp_ns,
-            is_outbound: frame.direction == Direction::Outbound,
-            is_loopback: frame.ifindex == IfIndex::LOOPBACK.get(),
-            len: frame.original_len,
-        };
-        // Most packets are neither new nor news.
-        if let Some(seen) = glance(frame.bytes).and_then(|glance| self.census.glance(&glance, &sight)) {
-            return seen.flow;
-        }
-        let packet = dissect(frame.bytes)?;
-        let seen = self.census.see(&packet, &sight);
-        if seen.is_new {
-            self.note_flow(&seen);
-        }
-        if let Some(head) = self.census.head(&packet, &seen) {
-            self.question.heads.push(head);
-        }
-        seen.flow
-    }
-
-    fn note_flow(&mut self, seen: &Seen) {
-        let flow = seen.flow.and_then(|number| Some((number, self.census.flow(number)?.clone())));
-        self.question.flows.extend(flow);
+        (self.look.finish(), self.is_sampled)
     }
 
     /// Asks what there is to ask. An explainer that is behind is not asked to read, and hears of new flows later.
@@ -126,8 +89,9 @@ impl Survey {
         match self.questions.try_send(mem::take(&mut self.question)) {
             Ok(()) => self.due += 1,
             Err(TrySendError::Full(question)) => {
-                self.is_sampled |= !question.heads.is_empty();
-                self.question = Question { heads: Vec::new(), ..question };
+                self.is_sampled |= !question.news.heads.is_empty();
+                let news = News { heads: Vec::new(), ..question.news };
+                self.question = Question { news, ..question };
             }
             // It has failed; packets are worth more than their explanation.
             Err(TrySendError::Disconnected(_)) => {}

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use nsntrace_owners::Owner;
-use nsntrace_pcapwriter::{Output, ProcessRef, Writer};
+use nsntrace_pcapwriter::ProcessRef;
 use nsntrace_report::FlowNumber;
 
-use super::Answer;
+use crate::AnyWriter;
 
 /// What a trace has found out, for every file of it.
 #[derive(Debug, Default)]
-pub(crate) struct Beside {
+pub struct Beside {
     /// The latest of each address: what a reader goes by, too.
     names: BTreeMap<IpAddr, String>,
     /// To be said at the next packet of a flow.
@@ -21,6 +21,17 @@ pub(crate) struct Beside {
     places: HashMap<u32, usize>,
     /// Whose flows are, by their numbers.
     owners: Vec<Option<Sender>>,
+}
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Names of addresses.
+    pub names: Vec<(IpAddr, String)>,
+    /// What to say at the next packet of a flow.
+    pub comments: Vec<(FlowNumber, String)>,
+    /// Whose flows are.
+    pub owners: Vec<(FlowNumber, Owner)>,
 }
 
 /// A process, and where it stands in the open file.
@@ -33,37 +44,40 @@ struct Process {
 
 /// Whose a packet is: a place among the processes, and a thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sender {
+pub struct Sender {
     process: usize,
     tid: u32,
 }
 
 /// What is written beside one packet.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Note {
-    pub(crate) process: Option<Sender>,
-    pub(crate) comment: Option<String>,
+pub struct Note {
+    /// Whose it is.
+    pub process: Option<Sender>,
+    /// What to say of it.
+    pub comment: Option<String>,
 }
 
 impl Beside {
-    /// Takes an answer, and writes what has to stand in front of the packets that it is about.
-    pub(crate) fn learn<O: Output>(&mut self, answer: Answer, writer: Option<&mut Writer<O>>) {
+    /// Takes what was found out, and writes what has to stand in front of the packets that it is about.
+    pub fn learn(&mut self, found: Found, writer: Option<&mut AnyWriter>) {
         if let Some(writer) = writer {
-            write_names(writer, answer.names.iter().map(|(address, name)| (address, name)));
+            write_names(writer, found.names.iter().map(|(address, name)| (address, name)));
         }
-        self.names.extend(answer.names);
-        self.comments.extend(answer.comments);
-        answer.owners.iter().for_each(|(flow, owner)| self.learn_owner(*flow, owner));
+        self.names.extend(found.names);
+        self.comments.extend(found.comments);
+        found.owners.iter().for_each(|(flow, owner)| self.learn_owner(*flow, owner));
     }
 
     /// Repeats in a new file what the others have.
-    pub(crate) fn repeat<O: Output>(&mut self, writer: &mut Writer<O>) {
+    pub fn repeat(&mut self, writer: &mut AnyWriter) {
         write_names(writer, self.names.iter());
         self.processes.iter_mut().for_each(|process| process.block = None);
     }
 
     /// Writes who sends the packets that have these notes, as far as the open file does not say it.
-    pub(crate) fn introduce<O: Output>(&mut self, notes: &[Note], writer: &mut Writer<O>) {
+    #[inline(never)]
+    pub fn introduce(&mut self, notes: &[Note], writer: &mut AnyWriter) {
         for sender in notes.iter().filter_map(|note| note.process) {
             let process = &mut self.processes[sender.process];
             if process.block.is_none() {
@@ -73,7 +87,8 @@ impl Beside {
     }
 
     /// How a packet says whose it is.
-    pub(crate) fn reference(&self, sender: Sender) -> Option<ProcessRef> {
+    #[inline]
+    pub fn reference(&self, sender: Sender) -> Option<ProcessRef> {
         let process = self.processes.get(sender.process)?;
         Some(ProcessRef { pid: process.pid, tid: sender.tid, block: process.block? })
     }
@@ -91,7 +106,8 @@ impl Beside {
     }
 
     /// What to write beside each packet of some flows.
-    pub(crate) fn notes(&mut self, flows: &[Option<FlowNumber>]) -> Vec<Note> {
+    #[inline(never)]
+    pub fn notes(&mut self, flows: &[Option<FlowNumber>]) -> Vec<Note> {
         flows.iter().map(|flow| self.note(*flow)).collect()
     }
 
@@ -102,7 +118,7 @@ impl Beside {
     }
 }
 
-fn write_names<'a, O: Output>(writer: &mut Writer<O>, names: impl Iterator<Item = (&'a IpAddr, &'a String)>) {
+fn write_names<'a>(writer: &mut AnyWriter, names: impl Iterator<Item = (&'a IpAddr, &'a String)>) {
     let names: Vec<_> = names.map(|(address, name)| (*address, name.as_str())).collect();
     writer.names(&names);
 }
