@@ -86,14 +86,14 @@ const TARGETS: [Target; 2] = [
         machine: 62,
         arch: "x86_64",
         debian: "amd64",
-        ceiling: 2_550_000,
+        ceiling: 2_100_000,
     },
     Target {
         triple: "aarch64-unknown-linux-musl",
         machine: 183,
         arch: "aarch64",
         debian: "arm64",
-        ceiling: 2_250_000,
+        ceiling: 1_950_000,
     },
 ];
 
