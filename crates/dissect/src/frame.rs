@@ -29,6 +29,16 @@ pub struct Packet<'a> {
 /// `None` where it is neither IPv4 nor IPv6 or ends within their headers. What ends within those behind them is
 /// [`Transport::Other`].
 pub fn dissect(frame: &[u8]) -> Option<Packet<'_>> {
+    let (ethertype, packet) = contents(frame)?;
+    match ethertype {
+        ETH_P_IP => ip::v4(packet),
+        ETH_P_IPV6 => ip::v6(packet),
+        _ => None,
+    }
+}
+
+/// What a frame carries, by its number, and that. Tags are passed by.
+pub(crate) fn contents(frame: &[u8]) -> Option<(u16, &[u8])> {
     let mut at = ETHERTYPE_AT;
     let mut ethertype = u16_at(frame, at)?;
     for _ in 0..MAX_TAGS {
@@ -38,12 +48,7 @@ pub fn dissect(frame: &[u8]) -> Option<Packet<'_>> {
         at += TAG_LEN;
         ethertype = u16_at(frame, at)?;
     }
-    let packet = frame.get(at + 2..)?;
-    match ethertype {
-        ETH_P_IP => ip::v4(packet),
-        ETH_P_IPV6 => ip::v6(packet),
-        _ => None,
-    }
+    Some((ethertype, frame.get(at + 2..)?))
 }
 
 /// Behind two addresses.

@@ -19,6 +19,8 @@ pub enum Head<'a> {
     Response {
         /// 200 and its like.
         status: u16,
+        /// `OK` and its like, in the server's words; empty if it has none.
+        reason: &'a str,
     },
 }
 
@@ -27,15 +29,27 @@ pub fn head(bytes: &[u8]) -> Option<Head<'_>> {
     let (line, rest) = split_line(bytes)?;
     if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
         let status = str::from_utf8(rest.get(2..5)?).ok()?.parse().ok()?;
-        return Some(Head::Response { status });
+        let reason = rest.get(6..).and_then(|reason| str::from_utf8(reason).ok()).unwrap_or_default();
+        return Some(Head::Response { status, reason });
     }
     let line = str::from_utf8(line).ok()?;
     let (request, version) = line.rsplit_once(' ')?;
     let (method, target) = request.split_once(' ')?;
-    let is_method =
-        !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-    let is_request = is_method && version.starts_with("HTTP/1.") && !target.is_empty();
+    let is_request = is_method(method) && version.starts_with("HTTP/1.") && !target.is_empty();
     is_request.then(|| Head::Request { method, target, host: host(rest) })
+}
+
+/// Reads the first line of a request that was cut within its target: the method, and what there is of the target. `None` for any other bytes.
+pub fn cut_request(bytes: &[u8]) -> Option<(&str, &str)> {
+    let line = str::from_utf8(bytes).ok()?;
+    let (method, target) = line.split_once(' ')?;
+    let is_request =
+        is_method(method) && target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic());
+    is_request.then_some((method, target))
+}
+
+fn is_method(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
 }
 
 /// Whether more bytes may say more: it begins as HTTP does, and its headers have not ended.
@@ -89,9 +103,31 @@ mod tests {
 
     #[test]
     fn a_response_says_its_status() {
-        assert_eq!(head(b"HTTP/1.1 404 Not Found\r\n"), Some(Head::Response { status: 404 }));
+        for (bytes, status, reason) in [
+            (&b"HTTP/1.1 404 Not Found\r\n"[..], 404, "Not Found"),
+            (b"HTTP/1.0 200\n", 200, ""),
+            (b"HTTP/1.1 200 \xff\n", 200, ""),
+        ] {
+            assert_eq!(head(bytes), Some(Head::Response { status, reason }));
+        }
         assert_eq!(head(b"HTTP/1.1 4x4 \r\n"), None);
         assert_eq!(head(b"HTTP/1.\r\n"), None);
+    }
+
+    #[test]
+    fn a_request_that_was_cut_says_what_it_wants_all_the_same() {
+        assert_eq!(cut_request(b"GET /a/long/pa"), Some(("GET", "/a/long/pa")));
+        for bytes in [
+            &b"GET"[..],
+            b"GET ",
+            b"get /a",
+            b"GET /a HTTP/1.1\r\n",
+            b"MAIL FROM:<a",
+            b"GET /\x1b",
+            b"\x16\x03 /",
+        ] {
+            assert_eq!(cut_request(bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

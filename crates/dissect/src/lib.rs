@@ -25,9 +25,11 @@ mod frame;
 mod glance;
 pub mod http;
 mod ip;
+mod link;
 pub mod tls;
 mod transport;
 
 pub use frame::{Packet, dissect};
 pub use glance::{Glance, Way, glance};
+pub use link::{Link, link};
 pub use transport::{Icmp, IcmpError, Quoted, Tcp, TcpFlags, Transport};
