@@ -1,5 +1,5 @@
 //! Any bytes as what a traced program and its peers may say: packets, names, hellos, first lines, TLS keys, a resolv.conf. Whatever they are, the report is
-//! made, and none of it reaches a terminal as a command.
+//! made, each packet has a line, and none of it reaches a terminal as a command.
 //!
 //! # Format of an input
 //! Frames, each behind its length of two bytes, big-endian. All of it is also read as a message of DNS, as the head of an HTTP message and as text.
@@ -8,11 +8,13 @@
 use libfuzzer_sys::fuzz_target;
 use nsntrace_dissect::{dissect, dns, glance, http, tls};
 use nsntrace_keylog::{Keys, Line, Lines};
+use nsntrace_live::Packet;
 use nsntrace_report::{Analysis, Census, Report, Sight, Terms};
 
 fuzz_target!(|bytes: &[u8]| {
     read_at_once(bytes);
     read_keys(bytes);
+    print(&frames(bytes));
     let report = report_of(&frames(bytes));
     let is_plain = |c: char| !c.is_control() || c == '\n';
     assert!(report.table().chars().all(is_plain), "{:?}", report.table());
@@ -22,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn read_at_once(bytes: &[u8]) {
     let _message = dns::message(bytes);
     assert!(dns::messages_of_stream(bytes).count() <= bytes.len() / 2);
-    let _head = (http::head(bytes), http::is_unfinished(bytes));
+    let _head = (http::head(bytes), http::cut_request(bytes), http::is_unfinished(bytes));
     read_hello(bytes);
     let text = String::from_utf8_lossy(bytes);
     let on_loopback = nsntrace_relay::loopback_nameservers(&text);
@@ -69,6 +71,21 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
         bytes = rest;
     }
     frames
+}
+
+/// A line for each, all in one flow, by processes that are called as the packet goes.
+fn print(frames: &[&[u8]]) {
+    let mut lines = nsntrace_live::Lines::new(0, false);
+    for frame in frames {
+        let name = String::from_utf8_lossy(&frame[..frame.len().min(15)]);
+        let len = u32::try_from(frame.len()).expect("a length of two bytes");
+        let packet =
+            Packet { timestamp_ns: 7, bytes: frame, len, flow: Some(1), process: Some((&name, len)) };
+        let mut text = String::new();
+        lines.write(&packet, &mut text);
+        let line = text.strip_suffix('\n').expect("a whole line");
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')) && line.len() <= 600, "{line:?}");
+    }
 }
 
 /// As the recorder and its neighbour make it, every other frame being the program's. One that looks closely at all counts the same.
