@@ -69,6 +69,16 @@ impl Bounds {
         }
     }
 
+    /// How many packets of those times are recorded, all being the next. Without limits they are not looked at.
+    pub fn room(&self, timestamps_ns: impl Iterator<Item = u64>) -> u64 {
+        if self.end_ns == u64::MAX {
+            return self.packets_left;
+        }
+        let is_within = |timestamp_ns: &u64| self.before(*timestamp_ns, 0) != Next::End;
+        let within = timestamps_ns.take_while(is_within).count();
+        self.packets_left.min(u64::try_from(within).unwrap_or(u64::MAX))
+    }
+
     /// It is `now_ns`, by a clock that was set by so much since the last time: the recording lasts no longer and no shorter for that.
     pub fn follow_clock(&mut self, now_ns: u64, set_by_ns: i64) {
         self.now_ns = now_ns;

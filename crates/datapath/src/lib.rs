@@ -4,16 +4,18 @@
 //! compiled for speed, and its callers may be compiled to be small. Its doors are never inlined: what is, is compiled as its caller.
 //!
 //! [`Look`] counts frames by flow and says what is worth reading; [`Bounds`] says where a file ends; [`Beside`] knows what is written beside
-//! packets; [`fill`] writes a block of them, up to such an end.
+//! packets; [`fill`] writes a block of them, up to such an end; a [`Copier`] copies beginnings of them for whoever prints.
 #![forbid(unsafe_code)]
 
 mod beside;
 mod bounds;
+mod copies;
 mod fill;
 mod look;
 
 pub use beside::{Beside, Found, Note, Sender};
 pub use bounds::{Bounds, Ends, Next};
+pub use copies::{Copied, Copier, Copies, Room};
 pub use fill::{Noted, Rest, fill, pass};
 pub use look::{Look, News};
 use nsntrace_pcapwriter::{Output, Writer};

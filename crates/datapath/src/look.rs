@@ -5,6 +5,7 @@ use nsntrace_dissect::{dissect, glance};
 use nsntrace_report::{Census, Flow, FlowNumber, Head, Seen, Sight};
 
 use crate::LOOPBACK_IFINDEX;
+use crate::copies::Copier;
 
 /// Counts frames by flow.
 #[derive(Debug, Default)]
@@ -24,12 +25,22 @@ pub struct News {
 }
 
 impl Look {
-    /// Looks at a block's frames. Their flows are [kept](Self::flows) where somebody writes them down.
+    /// Looks at a block's frames. Their flows are [kept](Self::flows) where somebody writes them down, and copies made where somebody prints them.
     #[inline(never)]
-    pub fn see(&mut self, frames: Frames<'_>, keeps_flows: bool, news: &mut News) {
+    pub fn see(
+        &mut self,
+        frames: Frames<'_>,
+        keeps_flows: bool,
+        news: &mut News,
+        mut copier: Option<&mut Copier>,
+    ) {
         self.flows.clear();
         for frame in frames {
+            let heads_before = news.heads.len();
             let flow = self.see_one(&frame, news);
+            if let Some(copier) = &mut copier {
+                copier.copy(&frame, flow, news.heads.len() > heads_before);
+            }
             if keeps_flows {
                 self.flows.push(flow);
             }

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) respect_firewall: bool,
     /// Where the report goes, as JSON.
     pub(crate) report: Option<PathBuf>,
+    /// Where a line for each packet goes.
+    pub(crate) print: Option<PathBuf>,
     /// Have the program log its TLS keys, and write them down.
     pub(crate) tls_keys: bool,
     /// What is found out about the processes that packets are of.
@@ -159,6 +161,7 @@ impl Default for Options {
             net: None,
             respect_firewall: false,
             report: None,
+            print: None,
             tls_keys: false,
             process_info: ProcessInfo::Names,
             expected: Vec::new(),
@@ -452,6 +455,14 @@ mod tests {
             options("--expect a.example --expect 192.0.2.0/24 --deny *.example:80 --report r.json true");
         assert_eq!((got.expected.len(), got.denied.len(), got.report), (2, 1, Some("r.json".into())));
         refused("--deny 300.0.0.1 true", "--deny: '300.0.0.1' is neither");
+    }
+
+    #[test]
+    fn lines_go_to_standard_error_or_where_one_likes() {
+        assert_eq!(options("true").print, None);
+        assert_eq!(options("--print true").print, Some("/dev/stderr".into()));
+        assert_eq!(options("--print=- true").print, Some("-".into()));
+        assert_eq!(options("--print=x.txt true").print, Some("x.txt".into()));
     }
 
     #[test]

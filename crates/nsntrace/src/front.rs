@@ -7,6 +7,7 @@
 //! with it, as if the shell had started it itself.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use nsntrace_keylog::Fifo;
@@ -18,6 +19,7 @@ use rustix::process::{
 
 use crate::events::{Event, Events, Watch, pass_on, stop_with};
 use crate::failure::Failure;
+use crate::lines::{self, Carrier};
 use crate::messages::{self, Messages};
 use crate::plan::Plan;
 use crate::program::{Program, Waiting, Words};
@@ -60,7 +62,10 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     let servers = plan.name_service.loopback_servers();
     let keylog = plan.keylog.as_ref();
     let (netns, inside) = Netns::create(|| Inside::open(&servers, keylog))?;
-    let inside = inside?;
+    let mut inside = inside?;
+    let pipe = plan.lines.as_ref().map(|_| lines::pipe()).transpose()?;
+    let (lines, writer) = pipe.unzip();
+    inside.lines = writer;
     let keys = copy_of(inside.keys.as_ref())?;
     let channel = worker::fork(plan, &netns, inside, inherited)?;
     plan.outfile.hand_over();
@@ -87,6 +92,8 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         events: watch.with(channel),
         netns,
         _keys: keys,
+        carried: lines,
+        carrier: None,
         lines: Vec::new(),
         offences: Vec::new(),
         host: plan.options.is_hosted.then(Host::default),
@@ -112,6 +119,9 @@ struct Front {
     netns: Netns,
     /// Held, so that nobody who opens the pipe waits for a reader, whatever becomes of worker.
     _keys: Option<Fifo>,
+    /// Where lines of packets come from, until they are carried.
+    carried: Option<OwnedFd>,
+    carrier: Option<Carrier>,
     /// Who was talked to.
     lines: Vec<String>,
     /// Who was, and should not have been.
@@ -133,7 +143,9 @@ impl Front {
         if plan.options.wait_all || self.host.as_ref().is_some_and(|host| host.has_stopped) {
             self.wait_for_all()?;
         }
-        if let Some(outcome) = self.finish(end)? {
+        let outcome = self.finish(end)?;
+        self.wait_for_lines()?;
+        if let Some(outcome) = outcome {
             let verdict = self.verdict(end, &outcome);
             return Ok(self.host.map_or(verdict, |host| host.verdict(&plan.options.program, end, verdict)));
         }
@@ -165,6 +177,7 @@ impl Front {
                         self.messages.note(KEYS_INSIDE);
                     }
                     self.messages.started(&plan.options.program, &interface, transport, v4, v6);
+                    self.carry_lines(plan)?;
                     return Ok(None);
                 }
                 Event::Report(Report::Failed(failure)) => return Err(failure),
@@ -291,6 +304,27 @@ impl Front {
             }
         }
         Ok(None)
+    }
+
+    /// Lets lines of packets go where they belong, behind our own words.
+    fn carry_lines(&mut self, plan: &Plan) -> Result<(), Failure> {
+        if let (Some(from), Some(to)) = (self.carried.take(), &plan.lines) {
+            self.carrier = Some(Carrier::start(from, to)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until they are there; or for a signal, of somebody who does not care.
+    fn wait_for_lines(&mut self) -> Result<(), Failure> {
+        let Some(carrier) = self.carrier.take() else { return Ok(()) };
+        loop {
+            match self.events.next(Some(&carrier.done))? {
+                Event::Readable | Event::Signal(_) => return Ok(()),
+                // It has said all that it had to say.
+                Event::WorkerGone => {}
+                event => self.note(&event),
+            }
+        }
     }
 
     /// Says what was captured, and decides on the exit status.

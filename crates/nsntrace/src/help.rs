@@ -35,7 +35,6 @@ fn spelling(flag: &Flag) -> String {
 
 const HEAD: &str = "\
 Runs a program in a network namespace of its own and records its packets.
-
 Usage: nsntrace [options] program [arguments]
 ";
 

@@ -17,7 +17,7 @@ pub(crate) use self::privacy::Privacy;
 use self::series::Series;
 use crate::failure::Failure;
 use crate::flags::Rotation;
-use crate::report_file::ReportFile;
+use crate::text_file::TextFile;
 
 /// An output that can be written to. Nothing that was there before has been touched yet.
 #[derive(Debug)]
@@ -162,9 +162,9 @@ impl Outfile {
         first.as_ref().filter(|_file| self.is_stream).map(File::try_clone).transpose()
     }
 
-    /// Refuses a report in the midst of packets.
-    pub(crate) fn check_apart_from(&self, report: &ReportFile) -> Result<(), Failure> {
-        self.first.borrow().as_ref().map_or(Ok(()), |first| report.check_apart_from(first))
+    /// Refuses what `option` writes in the midst of packets.
+    pub(crate) fn check_apart_from(&self, text: &TextFile, what: &str, option: &str) -> Result<(), Failure> {
+        self.first.borrow().as_ref().map_or(Ok(()), |first| text.check_apart_from(first, what, option))
     }
 
     /// Whether it has room for what explains packets.

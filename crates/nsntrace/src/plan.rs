@@ -10,10 +10,11 @@ use crate::failure::Failure;
 use crate::filter;
 use crate::flags::Options;
 use crate::keylog::Keylog;
+use crate::lines::LinesFile;
 use crate::nameservice::NameService;
 use crate::outfile::{Outfile, Privacy};
 use crate::program;
-use crate::report_file::ReportFile;
+use crate::text_file::TextFile;
 use crate::transport::{self, Transport};
 use crate::user::Identity;
 use crate::wireshark::Wireshark;
@@ -37,7 +38,9 @@ pub(crate) struct Plan {
     pub(crate) wireshark: Option<Wireshark>,
     pub(crate) outfile: Outfile,
     /// What `--report` names. Worker's from the moment at which it takes it.
-    pub(crate) report: RefCell<Option<ReportFile>>,
+    pub(crate) report: RefCell<Option<TextFile>>,
+    /// What `--print` names.
+    pub(crate) lines: Option<LinesFile>,
 }
 
 impl Plan {
@@ -56,7 +59,8 @@ impl Plan {
         let keylog = Keylog::find(&options, user.as_ref())?;
         let device = options.device.as_deref().map(find_device).transpose()?;
         let name_service = NameService::find(options.use_public_dns)?;
-        let (outfile, report) = open_outputs(&options, keylog.as_ref(), wireshark.as_ref())?;
+        let Outputs { outfile, report, lines } =
+            Outputs::open(&options, keylog.as_ref(), wireshark.as_ref())?;
         let report = RefCell::new(report);
         Ok(Self {
             options,
@@ -70,6 +74,7 @@ impl Plan {
             wireshark,
             outfile,
             report,
+            lines,
         })
     }
 
@@ -81,13 +86,20 @@ impl Plan {
 
     /// Whether anybody will read whose packets are.
     pub(crate) fn wants_processes(&self) -> bool {
-        self.options.process_info.is_wanted() && (self.outfile.explains() || self.wants_report())
+        self.options.process_info.is_wanted()
+            && (self.outfile.explains() || self.wants_report() || self.lines.is_some())
     }
 
     /// Closes what is written to, in a process that writes nothing.
     pub(crate) fn let_go_of_outputs(&self) {
         self.outfile.let_go();
         drop(self.report.take());
+        self.let_go_of_lines();
+    }
+
+    /// Closes what lines go to, which front alone writes.
+    pub(crate) fn let_go_of_lines(&self) {
+        self.lines.iter().for_each(LinesFile::let_go);
     }
 
     /// Takes back the output files of a trace that did not come about.
@@ -95,6 +107,9 @@ impl Plan {
         self.outfile.discard(self.options.outfile());
         if let (Some(report), Some(path)) = (&*self.report.borrow(), &self.options.report) {
             report.discard(path);
+        }
+        if let (Some(lines), Some(path)) = (&self.lines, &self.options.print) {
+            lines.discard(path);
         }
     }
 }
@@ -118,30 +133,59 @@ fn no_other_user(typed: &str) -> Failure {
         .hint("run nsntrace as root for --user, or leave it out: the program then runs as you")
 }
 
-/// Opens what packets and the report go to, or leaves neither behind.
-fn open_outputs(
-    options: &Options,
-    keylog: Option<&Keylog>,
-    wireshark: Option<&Wireshark>,
-) -> Result<(Outfile, Option<ReportFile>), Failure> {
-    let privacy = if keylog.is_some() { Privacy::Secret } else { Privacy::Usual };
-    let outfile = match wireshark {
-        Some(wireshark) => Outfile::pipe(wireshark.make_pipe()?, options.format.unwrap_or(Format::PcapNg)),
-        None => Outfile::open(options.outfile(), options.format, options.rotation, privacy)?,
-    };
-    let Some(path) = &options.report else { return Ok((outfile, None)) };
-    let opened = ReportFile::open(path).and_then(|report| match outfile.check_apart_from(&report) {
-        Ok(()) => Ok(report),
-        Err(failure) => {
-            report.discard(path);
-            Err(failure)
+/// What is written to.
+struct Outputs {
+    outfile: Outfile,
+    report: Option<TextFile>,
+    lines: Option<LinesFile>,
+}
+
+impl Outputs {
+    /// Opens all, or leaves none behind.
+    fn open(
+        options: &Options,
+        keylog: Option<&Keylog>,
+        wireshark: Option<&Wireshark>,
+    ) -> Result<Self, Failure> {
+        let privacy = if keylog.is_some() { Privacy::Secret } else { Privacy::Usual };
+        let outfile = match wireshark {
+            Some(wireshark) => {
+                Outfile::pipe(wireshark.make_pipe()?, options.format.unwrap_or(Format::PcapNg))
+            }
+            None => Outfile::open(options.outfile(), options.format, options.rotation, privacy)?,
+        };
+        let mut outputs = Self { outfile, report: None, lines: None };
+        match outputs.open_texts(options) {
+            Ok(()) => Ok(outputs),
+            Err(failure) => {
+                outputs.discard(options);
+                Err(failure)
+            }
         }
-    });
-    match opened {
-        Ok(report) => Ok((outfile, Some(report))),
-        Err(failure) => {
-            outfile.discard(options.outfile());
-            Err(failure)
+    }
+
+    fn open_texts(&mut self, options: &Options) -> Result<(), Failure> {
+        if let Some(path) = &options.report {
+            let report = self.report.insert(TextFile::open(path)?);
+            self.outfile.check_apart_from(report, "the report", "--report")?;
+        }
+        if let Some(path) = &options.print {
+            let lines = self.lines.insert(LinesFile::open(path)?);
+            lines.check(|lines| {
+                self.outfile.check_apart_from(lines, "lines", "--print")?;
+                self.report.as_ref().map_or(Ok(()), |report| lines.check_apart_from_text(report))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn discard(&self, options: &Options) {
+        self.outfile.discard(options.outfile());
+        if let (Some(report), Some(path)) = (&self.report, &options.report) {
+            report.discard(path);
+        }
+        if let (Some(lines), Some(path)) = (&self.lines, &options.print) {
+            lines.discard(path);
         }
     }
 }

@@ -22,7 +22,7 @@ mod wire;
 mod witness;
 
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
@@ -43,7 +43,7 @@ use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
 use crate::wireshark::Wireshark;
 use network::{Knocks, Network};
-use recorder::Recorder;
+use recorder::{Recorder, Sources};
 use service::Service;
 use wire::Side;
 
@@ -63,6 +63,8 @@ pub(crate) struct Inside {
     /// Where TLS keys arrive.
     pub(crate) keys: Option<Fifo>,
     pub(crate) sockets: Sockets,
+    /// Where lines of packets go, to front. Born anywhere, it goes with the rest.
+    pub(crate) lines: Option<OwnedFd>,
 }
 
 impl Inside {
@@ -82,6 +84,7 @@ impl Inside {
             knocks: Knocks::open()?,
             keys: keylog::make_pipe(keylog)?,
             sockets: Sockets::open()?,
+            lines: None,
         })
     }
 }
@@ -141,6 +144,7 @@ fn run(
     line: Option<Line>,
 ) {
     channel.report(&Report::Born(getpid().as_raw_nonzero().get()));
+    plan.let_go_of_lines();
     let _already_leader = setsid();
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");
     // The ring fills while we wait for a processor. The program, which front forks, keeps its priority.
@@ -174,7 +178,7 @@ fn set_up<'a>(
     front: Pid,
     line: Option<Line>,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets, lines } = inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
@@ -189,7 +193,7 @@ fn set_up<'a>(
     // Last of what can fail: it empties a file that was there before.
     let line = line.map(Arc::new);
     let owners = line.clone().map(|line| Owners::start(line, sockets)).transpose()?;
-    let recorder = Recorder::start(ring?, &network, plan, channel, keys, owners)?;
+    let recorder = Recorder::start(ring?, &network, plan, channel, Sources { keys, owners, lines })?;
     privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));
@@ -199,7 +203,11 @@ fn set_up<'a>(
 }
 
 fn retire_timeout_ms(plan: &Plan) -> u32 {
-    if plan.outfile.is_stream { STREAM_RETIRE_TIMEOUT_MS } else { FILE_RETIRE_TIMEOUT_MS }
+    if plan.outfile.is_stream || plan.lines.is_some() {
+        STREAM_RETIRE_TIMEOUT_MS
+    } else {
+        FILE_RETIRE_TIMEOUT_MS
+    }
 }
 
 /// setpriority(2).

@@ -3,6 +3,7 @@
 //! `xtask` reads the text of this file, so what it tells is written as literals.
 
 use super::{Effect, Flag, Group, ProcessInfo, Request, form, quantity, text, transport};
+use crate::text_file::STDERR;
 
 /// Every flag, in the order of the help text.
 pub(crate) const FLAGS: &[Flag] = &[
@@ -226,6 +227,24 @@ pub(crate) const FLAGS: &[Flag] = &[
         more: "The same as --process-info=none. The program runs without a seccomp filter of ours then.",
         #[cfg(test)]
         example: "nsntrace --no-process-info ./server",
+    },
+    Flag {
+        short: None,
+        long: "print",
+        group: Group::Meaning,
+        effect: Effect::OptionalValue("FILE", |options, file| {
+            options.print = Some(file.unwrap_or_else(|| STDERR.into()).into());
+            Ok(())
+        }),
+        help: "print a line per packet [standard error]",
+        #[cfg(test)]
+        more: "When, whose, from where to where, and what it says: a question to a name server, the name in a client \
+               hello, the first line of a request, else flags and length. Packets are written to the file as well. \
+               With FILE lines go there; - is standard output, which is the program's, too. Colours are for \
+               terminals, unless NO_COLOR is set. What comes faster than lines can go is recorded, and counted in \
+               their place.",
+        #[cfg(test)]
+        example: "nsntrace --print curl -so page.html http://example.com/",
     },
     Flag {
         short: None,

@@ -10,17 +10,19 @@ mod inbox;
 mod keys;
 mod owners;
 mod ownership;
+mod printer;
 mod survey;
 
 use std::time::Instant;
 
-use nsntrace_datapath::{Found, News};
+use nsntrace_datapath::{Copies, Found, News};
 use nsntrace_report::{FlowNumber, Report};
 
 pub(crate) use self::explainer::{Ending, Explainer};
 pub(crate) use self::inbox::{Inbox, Random, Secret};
 pub(crate) use self::keys::KeyReader;
 pub(crate) use self::owners::{Owners, Sockets};
+pub(crate) use self::printer::Printer;
 pub(crate) use self::survey::Survey;
 
 /// What was seen of a block, or of several.
@@ -29,11 +31,13 @@ pub(crate) struct Question {
     news: News,
     /// Until when somebody waits for the answer.
     deadline: Option<Instant>,
+    /// What is to be printed, which needs no answer.
+    copies: Copies,
 }
 
 impl Question {
-    fn is_empty(&self) -> bool {
-        self.news.flows.is_empty() && self.news.heads.is_empty()
+    fn wants_answer(&self) -> bool {
+        !self.news.flows.is_empty() || !self.news.heads.is_empty()
     }
 }
 

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statistics};
@@ -18,7 +18,7 @@ use nsntrace_keylog::Fifo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::explain::{Ending, Explainer, KeyReader, Owners};
+use super::explain::{Ending, Explainer, KeyReader, Owners, Printer};
 use super::network::Network;
 use super::recording::{Recording, now_ns};
 use crate::failure::{Failure, chain};
@@ -36,6 +36,18 @@ pub(crate) struct Recorder {
     done: OwnedFd,
     /// Who reads TLS keys, for longer than packets are recorded.
     keys: Option<KeyReader>,
+    /// Who prints lines, perhaps for longer than that, too.
+    printing: Option<JoinHandle<()>>,
+}
+
+/// What else the recorder is told, and whom it tells.
+pub(crate) struct Sources {
+    /// Where TLS keys arrive.
+    pub(crate) keys: Option<Fifo>,
+    /// Who knows whose flows are.
+    pub(crate) owners: Option<Owners>,
+    /// Where lines of packets go.
+    pub(crate) lines: Option<OwnedFd>,
 }
 
 impl Recorder {
@@ -47,8 +59,7 @@ impl Recorder {
         network: &Network,
         plan: &Plan,
         channel: &Channel,
-        keys: Option<Fifo>,
-        owners: Option<Owners>,
+        Sources { keys, owners, lines }: Sources,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
@@ -56,7 +67,10 @@ impl Recorder {
             channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         let keys = start_keys(keys, plan, &channel)?;
         let inbox = keys.as_ref().map(KeyReader::inbox);
-        let explainer = Explainer::start(plan, network.transport(), now_ns(), inbox, owners)?;
+        let started_ns = now_ns();
+        let printer = lines.map(|pipe| Printer::start(pipe, plan, started_ns)).transpose()?;
+        let (printer, printing) = printer.unzip();
+        let explainer = Explainer::start(plan, network.transport(), started_ns, inbox, owners, printer)?;
         let reader = plan.outfile.stream();
         let reader = reader.map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         // As late as can be: it empties a file that was there before.
@@ -81,7 +95,7 @@ impl Recorder {
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { counter, outcome, stop: Some(stop), done, keys })
+        Ok(Self { counter, outcome, stop: Some(stop), done, keys, printing })
     }
 
     /// Ends the capture here, though the thread is still to read what has come.
@@ -108,6 +122,13 @@ impl Recorder {
     pub(crate) fn end_keys(&mut self) {
         if let Some(keys) = &mut self.keys {
             keys.end();
+        }
+    }
+
+    /// Waits until all lines have been taken, or nobody takes them.
+    pub(crate) fn end_lines(&mut self) {
+        if let Some(printing) = self.printing.take() {
+            let _panicked = printing.join();
         }
     }
 
@@ -192,7 +213,7 @@ impl Thread<'_> {
 /// Looks at a block, if anybody wants to know, and records it. False when a limit is reached.
 fn take(block: &Block<'_>, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
     let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, None) };
-    for answer in survey.look(block) {
+    for answer in survey.look(block, recording.room(block)) {
         recording.learn(answer);
     }
     recording.record(block, Some(survey))

@@ -127,6 +127,12 @@ impl Recording {
         self.beside.learn(answer.found, self.open.as_mut().map(|open| &mut open.writer));
     }
 
+    /// How many packets of a block, which is the next to be recorded, are within the limits.
+    pub(crate) fn room(&mut self, block: &Block<'_>) -> u64 {
+        self.follow_clock();
+        self.bounds.room(block.frames().map(|frame| frame.timestamp_ns))
+    }
+
     /// Records a block, which somebody may have looked at. False when a limit is reached, after which nothing more is recorded.
     pub(crate) fn record(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
         self.follow_clock();

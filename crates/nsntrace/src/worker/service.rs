@@ -225,7 +225,7 @@ impl<'a> Service<'a> {
 
     /// Tells front, then takes everything back.
     fn close(self, survivors: Vec<i32>) {
-        let Self { channel, network, mut inside, relay, outcome, .. } = self;
+        let Self { channel, network, mut inside, relay, outcome, mut recorder, .. } = self;
         let has_survivors = !survivors.is_empty();
         if let Some(mut outcome) = outcome {
             let told = mem::take(&mut outcome.told);
@@ -239,6 +239,7 @@ impl<'a> Service<'a> {
             let _gone_already = inside.set_up(IfIndex::LOOPBACK);
         }
         network.take_back();
+        recorder.end_lines();
     }
 }
 

@@ -2,21 +2,24 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use nsntrace_datapath::Copier;
 use nsntrace_report::{Analysis, Endpoint, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
 
 use super::inbox::{Inbox, Random};
 use super::keys::{Handshakes, keys_of};
 use super::ownership::Ownership;
+use super::printer::{Page, Printer};
 use super::{Answer, Owners, Question, Survey, Told};
 use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
-use crate::report_file::ReportFile;
+use crate::text_file::TextFile;
 use crate::transport::Transport;
 
 /// The running thread, as the ring's thread has it.
@@ -24,7 +27,7 @@ pub(crate) struct Explainer {
     pub(crate) survey: Survey,
     thread: JoinHandle<Explanation>,
     terms: Terms,
-    report: Option<ReportFile>,
+    report: Option<TextFile>,
     head: Vec<(&'static str, Json)>,
     inbox: Option<Inbox>,
 }
@@ -55,15 +58,17 @@ impl Explainer {
         started_ns: u64,
         inbox: Option<&Inbox>,
         owners: Option<Owners>,
+        printer: Option<Printer>,
     ) -> Result<Option<Self>, Failure> {
         let writes_down = plan.outfile.explains();
-        if !writes_down && !plan.wants_report() {
+        if !writes_down && !plan.wants_report() && printer.is_none() {
             return Ok(None);
         }
         let (questions, asked) = sync_channel(QUESTIONS);
         let (answers, answered) = channel();
         let handshakes = inbox.cloned().map(Handshakes::new);
-        let run = move || explain(&asked, &answers, handshakes, owners);
+        let copier = printer.as_ref().map(|printer| Copier::new(printer.room.clone()));
+        let run = move || explain(&asked, &answers, Explanation::begin(handshakes, owners), printer.as_ref());
         let thread = thread::Builder::new().name("nsntrace-explain".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
         let terms = Terms {
@@ -72,7 +77,7 @@ impl Explainer {
             denied: plan.options.denied.clone(),
             is_sampled: false,
         };
-        let mut survey = Survey::new(questions, answered, writes_down);
+        let mut survey = Survey::new(questions, answered, writes_down, copier);
         if inbox.is_some() && !plan.outfile.has_room() {
             survey.be_patient();
         }
@@ -124,14 +129,17 @@ impl Explainer {
 fn explain(
     questions: &Receiver<Question>,
     answers: &Sender<Answer>,
-    handshakes: Option<Handshakes>,
-    owners: Option<Owners>,
+    mut explanation: Explanation,
+    printer: Option<&Printer>,
 ) -> Explanation {
-    let ownership = Ownership::of(owners);
-    let mut explanation = Explanation { handshakes, ownership, ..Explanation::default() };
-    explanation.analysis.read_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
-    for question in questions {
-        let answer = explanation.answer(&question);
+    for mut question in questions {
+        let copies = mem::take(&mut question.copies);
+        let answer = question.wants_answer().then(|| explanation.answer(&question));
+        if let Some(printer) = printer {
+            let owners = answer.as_ref().map(|answer| answer.found.owners.clone()).unwrap_or_default();
+            printer.print(Page { copies, owners });
+        }
+        let Some(answer) = answer else { continue };
         if let (Some(handshakes), Some(deadline)) = (&mut explanation.handshakes, question.deadline) {
             handshakes.await_keys(&question.news.heads, deadline);
         }
@@ -143,6 +151,12 @@ fn explain(
 }
 
 impl Explanation {
+    fn begin(handshakes: Option<Handshakes>, owners: Option<Owners>) -> Self {
+        let mut explanation = Self { handshakes, ownership: Ownership::of(owners), ..Self::default() };
+        explanation.analysis.read_hosts(&fs::read_to_string(HOSTS).unwrap_or_default());
+        explanation
+    }
+
     fn answer(&mut self, question: &Question) -> Answer {
         let late = self.ownership.ask_again();
         let mut answer = Answer::default();

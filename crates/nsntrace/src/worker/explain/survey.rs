@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use nsntrace_capture::Block;
-use nsntrace_datapath::{Look, News};
+use nsntrace_datapath::{Copier, Look};
 use nsntrace_report::{Census, Flow, FlowNumber, TcpEnd};
 
 use super::{Answer, Question};
@@ -14,6 +14,8 @@ use super::{Answer, Question};
 /// Looks at each frame before it is written.
 pub(crate) struct Survey {
     look: Look,
+    /// For whoever prints packets.
+    copier: Option<Copier>,
     question: Question,
     questions: SyncSender<Question>,
     answers: Receiver<Answer>,
@@ -29,9 +31,15 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    pub(super) fn new(questions: SyncSender<Question>, answers: Receiver<Answer>, waits: bool) -> Self {
+    pub(super) fn new(
+        questions: SyncSender<Question>,
+        answers: Receiver<Answer>,
+        waits: bool,
+        copier: Option<Copier>,
+    ) -> Self {
         Self {
             look: Look::default(),
+            copier,
             question: Question::default(),
             questions,
             answers,
@@ -48,10 +56,13 @@ impl Survey {
         self.patience = PATIENCE_OF_STREAMS;
     }
 
-    /// Looks at a block, and gives what has been found out by now.
-    pub(crate) fn look(&mut self, block: &Block<'_>) -> Vec<Answer> {
+    /// Looks at a block, so many packets of which are recorded, and gives what has been found out by now.
+    pub(crate) fn look(&mut self, block: &Block<'_>, admitted: u64) -> Vec<Answer> {
         self.due_before = self.due;
-        self.look.see(block.frames(), self.waits, &mut self.question.news);
+        if let Some(copier) = &mut self.copier {
+            copier.begin_block(admitted, block.is_crowded());
+        }
+        self.look.see(block.frames(), self.waits, &mut self.question.news, self.copier.as_mut());
         self.ask();
         let patience = if self.waits { self.patience } else { Duration::ZERO };
         self.collect(patience, || block.is_crowded())
@@ -77,21 +88,28 @@ impl Survey {
 
     /// Ends the survey. The explainer ends with the questions.
     pub(super) fn finish(self) -> (Census, bool) {
+        if let Some(copies) = self.copier.map(|copier| copier.last()).filter(|copies| !copies.is_empty()) {
+            let _nobody_prints = self.questions.send(Question { copies, ..Question::default() });
+        }
         (self.look.finish(), self.is_sampled)
     }
 
     /// Asks what there is to ask. An explainer that is behind is not asked to read, and hears of new flows later.
     fn ask(&mut self) {
-        if self.question.is_empty() {
+        self.question.copies = self.copier.as_mut().map(Copier::take).unwrap_or_default();
+        let wants_answer = self.question.wants_answer();
+        if !wants_answer && self.question.copies.is_empty() {
             return;
         }
         self.question.deadline = Some(Instant::now() + self.patience * 9 / 10);
         match self.questions.try_send(mem::take(&mut self.question)) {
-            Ok(()) => self.due += 1,
+            Ok(()) => self.due += usize::from(wants_answer),
             Err(TrySendError::Full(question)) => {
                 self.is_sampled |= !question.news.heads.is_empty();
-                let news = News { heads: Vec::new(), ..question.news };
-                self.question = Question { news, ..question };
+                self.question.news.flows = question.news.flows;
+                if let Some(copier) = &mut self.copier {
+                    copier.take_back(&question.copies);
+                }
             }
             // It has failed; packets are worth more than their explanation.
             Err(TrySendError::Disconnected(_)) => {}

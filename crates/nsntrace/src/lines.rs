@@ -1,0 +1,156 @@
+//! Lines of packets on their way to the user: where they go, and the thread that brings them there from worker.
+//!
+//! # Theory of operation
+//! Worker has nothing of the user's, so lines come from it by a pipe. A thread of front's takes them further, since whoever reads them may stop to: then
+//! that thread waits, and neither signals nor the program's end do.
+
+use std::cell::RefCell;
+use std::env;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::failure::Failure;
+use crate::text_file::TextFile;
+
+/// Where lines are to go. Front's alone: whoever else has it lets go of it.
+#[derive(Debug)]
+pub(crate) struct LinesFile {
+    file: RefCell<Option<TextFile>>,
+    pub(crate) is_coloured: bool,
+}
+
+impl LinesFile {
+    /// Opens `path`, or standard output for `-`.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let file = TextFile::open(path)?;
+        let is_coloured = file.is_terminal() && wants_colour(|name| env::var_os(name));
+        Ok(Self { file: RefCell::new(Some(file)), is_coloured })
+    }
+
+    /// Refuses lines in the midst of something else.
+    pub(crate) fn check(&self, check: impl FnOnce(&TextFile) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.file.borrow().as_ref().map_or(Ok(()), check)
+    }
+
+    /// Closes it, in a process that writes nothing there.
+    pub(crate) fn let_go(&self) {
+        drop(self.file.take());
+    }
+
+    /// Removes the file if it was made for a trace that is not to be.
+    pub(crate) fn discard(&self, path: &Path) {
+        if let Some(file) = &*self.file.borrow() {
+            file.discard(path);
+        }
+    }
+}
+
+/// <https://no-color.org>, and terminals that have none.
+fn wants_colour(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+    let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_refused && variable("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A pipe from worker to front.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make a pipe", &errno))
+}
+
+/// The running thread.
+pub(crate) struct Carrier {
+    /// At its end when all lines are where they belong, or nobody takes them.
+    pub(crate) done: OwnedFd,
+}
+
+impl Carrier {
+    /// Starts to carry what comes out of a pipe.
+    pub(crate) fn start(from: OwnedFd, to: &LinesFile) -> Result<Self, Failure> {
+        let Some(file) = to.file.take() else { return Err(Failure::new("lines go nowhere")) };
+        let file = file.emptied().map_err(|error| Failure::of("cannot write lines of packets", &error))?;
+        let (done, finished) = pipe()?;
+        let run = move || {
+            // A reader that has seen enough is no failure, and one that cannot be written to has nobody to be told.
+            let _unread = carry(&mut File::from(from), &file);
+            drop(finished);
+        };
+        let started = thread::Builder::new().name("nsntrace-lines".into()).spawn(run);
+        started.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        Ok(Self { done })
+    }
+}
+
+/// Copies whole lines, in pieces between which nothing of others' comes in a pipe.
+fn carry(from: &mut File, to: &File) -> io::Result<()> {
+    let mut buffer = [0; PIPE_BUF];
+    let mut len = 0;
+    loop {
+        let count = from.read(&mut buffer[len..])?;
+        len += count;
+        let whole = buffer[..len].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        // No line is as long as that; the last may have lost its end.
+        let whole = if len == buffer.len() && whole == 0 || count == 0 { len } else { whole };
+        write(to, &buffer[..whole])?;
+        if count == 0 {
+            return Ok(());
+        }
+        buffer.copy_within(whole..len, 0);
+        len -= whole;
+    }
+}
+
+/// Also where somebody else has made it one that does not wait.
+fn write(mut to: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let _interrupted = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What a pipe takes whole, pipe(7).
+const PIPE_BUF: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_who_does_not_refuse_it() {
+        let wants = |name: &'static str, value: &'static str| {
+            wants_colour(|asked| (asked == name).then(|| value.into()))
+        };
+        assert!(wants("TERM", "xterm") && wants("NO_COLOR", ""));
+        assert!(!wants("NO_COLOR", "1") && !wants("TERM", "dumb"));
+    }
+
+    #[test]
+    fn whole_lines_are_carried_whatever_pieces_they_come_in() {
+        let ((from, to), (out, file)) = (pipe().unwrap(), pipe().unwrap());
+        let lines: Vec<_> = (0..400).map(|number| "x".repeat(number) + "\n").collect();
+        let text = lines.concat();
+        let all = text.clone() + "no end";
+        let writer = thread::spawn(move || {
+            let mut to = File::from(to);
+            all.as_bytes().chunks(777).for_each(|piece| to.write_all(piece).unwrap());
+        });
+        let file = File::from(file);
+        let carrier = thread::spawn(move || carry(&mut File::from(from), &file).unwrap());
+        let carried = io::read_to_string(File::from(out)).unwrap();
+        assert!(carried == text + "no end");
+        writer.join().unwrap();
+        carrier.join().unwrap();
+    }
+}
