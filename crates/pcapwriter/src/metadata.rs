@@ -1,18 +1,23 @@
 //! Everything in a file that is not a packet: the heads of both formats, and pcapng's names, secrets, processes and closing statistics.
 //!
-//! Written by the pcap-file crate, into memory; of blocks that it does not know, the frame.
+//! What is in blocks the pcap-file crate writes, into memory, where it knows them. Their frames are ours: its own writer brings all blocks
+//! there are, in both byte orders.
 //!
 //! # References
 //! draft-ietf-opsawg-pcap section 4; draft-ietf-opsawg-pcapng sections 4.1 (section header), 4.2 (interface description),
 //! 4.5 (name resolution), 4.6 (interface statistics) and 4.7 (decryption secrets); Wireshark's wiretap/pcapng.c for Apple's process block.
 
 use std::borrow::Cow;
-use std::mem;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use byteorder_slice::NativeEndian;
 use pcap_file::pcap::{PcapHeader, PcapTsResolution};
-use pcap_file::pcapng::PcapNgWriter;
+use pcap_file::pcapng::PcapNgState;
+use pcap_file::pcapng::blocks::block_common::{
+    INTERFACE_DESCRIPTION_BLOCK, INTERFACE_STATISTIC_BLOCK, NAME_RESOLUTION_BLOCK, PcapNgBlock,
+    SECTION_HEADER_BLOCK,
+};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
@@ -20,7 +25,6 @@ use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, 
 use pcap_file::pcapng::blocks::name_resolution::{Ipv4Record, Ipv6Record, NameResolutionBlock, Record};
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
-use pcap_file::pcapng::blocks::unknown::UnknownBlock;
 use pcap_file::{DataLink, Endianness};
 
 use crate::error::WriterError;
@@ -40,59 +44,60 @@ pub(crate) fn head(format: Format, section: &Section<'_>) -> Result<(Vec<u8>, Bl
 
 /// Makes blocks that stand between packets or behind them. Classic pcap has none: then all are empty.
 #[derive(Default)]
-pub(crate) struct Blocks(Option<PcapNgWriter<Vec<u8>>>);
+pub(crate) struct Blocks(Option<PcapNgState>);
 
 impl Blocks {
     /// The bytes that a file ends with. `delivered` is how many packets of each interface we were given.
-    pub(crate) fn tail(&mut self, statistics: &Statistics, delivered: &[u64]) -> Vec<u8> {
-        self.bytes(|blocks| {
-            for block in statistics_blocks(statistics, delivered) {
-                blocks.write_pcapng_block(block).expect(VALID);
-            }
-        })
+    pub(crate) fn tail(&self, statistics: &Statistics, delivered: &[u64]) -> Vec<u8> {
+        let Some(state) = &self.0 else { return Vec::new() };
+        let blocks = statistics_blocks(statistics, delivered);
+        blocks.flat_map(|block| known(state, INTERFACE_STATISTIC_BLOCK, &block)).collect()
     }
 
     /// A process. What exceeds the limit of an option is left out.
-    pub(crate) fn process(&mut self, pid: u32, name: &str) -> Vec<u8> {
+    pub(crate) fn process(&self, pid: u32, name: &str) -> Vec<u8> {
         let name = &name.as_bytes()[..name.floor_char_boundary(MAX_NAME_LEN)];
         let len = u16::try_from(name.len()).expect("it was cut");
         let option = [&PROCESS_NAME.to_ne_bytes()[..], &len.to_ne_bytes(), name].concat();
         let body = [&pid.to_ne_bytes()[..], &padded(option), &[0; 4]].concat();
-        self.unknown(PROCESS_BLOCK, &body)
+        self.framed(PROCESS_BLOCK, &body)
     }
 
     /// Lines of a TLS key log.
-    pub(crate) fn secrets(&mut self, lines: &[u8]) -> Vec<u8> {
+    pub(crate) fn secrets(&self, lines: &[u8]) -> Vec<u8> {
         let len = u32::try_from(lines.len()).unwrap_or(u32::MAX);
         let body = [&TLS_KEY_LOG.to_ne_bytes()[..], &len.to_ne_bytes(), lines].concat();
-        self.unknown(SECRETS_BLOCK, &padded(body))
+        self.framed(SECRETS_BLOCK, &padded(body))
     }
 
     /// Names of addresses, in blocks that no reader finds too long.
-    pub(crate) fn names(&mut self, names: &[(IpAddr, &str)]) -> Vec<u8> {
+    pub(crate) fn names(&self, names: &[(IpAddr, &str)]) -> Vec<u8> {
+        let Some(state) = &self.0 else { return Vec::new() };
         let fitting: Vec<_> = names.iter().filter(|(_, name)| name.len() <= MAX_NAME_LEN).collect();
-        self.bytes(|blocks| {
-            for some in fitting.chunks(MAX_RECORDS) {
-                let records = some.iter().map(|(address, name)| record(*address, name)).collect();
-                let block = NameResolutionBlock { records, options: Vec::new() };
-                blocks.write_pcapng_block(block).expect(VALID);
-            }
-        })
+        let block = |some: &[&(IpAddr, &str)]| {
+            let records = some.iter().map(|(address, name)| record(*address, name)).collect();
+            known(state, NAME_RESOLUTION_BLOCK, &NameResolutionBlock { records, options: Vec::new() })
+        };
+        fitting.chunks(MAX_RECORDS).flat_map(block).collect()
     }
 
     /// A block of a type that pcap-file does not know.
-    fn unknown(&mut self, kind: u32, body: &[u8]) -> Vec<u8> {
-        let len = u32::try_from(body.len() + BLOCK_FRAME_LEN).unwrap_or(u32::MAX);
-        self.bytes(|blocks| {
-            blocks.write_pcapng_block(UnknownBlock::new(kind, len, body)).expect(VALID);
-        })
+    fn framed(&self, kind: u32, body: &[u8]) -> Vec<u8> {
+        if self.0.is_some() { framed(kind, body) } else { Vec::new() }
     }
+}
 
-    fn bytes(&mut self, write: impl FnOnce(&mut PcapNgWriter<Vec<u8>>)) -> Vec<u8> {
-        let Some(blocks) = &mut self.0 else { return Vec::new() };
-        write(blocks);
-        mem::take(blocks.get_mut())
-    }
+/// A block of a type that pcap-file knows.
+fn known<'a>(state: &PcapNgState, kind: u32, block: &impl PcapNgBlock<'a>) -> Vec<u8> {
+    let mut body = Vec::new();
+    block.write_to::<NativeEndian, _>(state, &mut body).expect(VALID);
+    framed(kind, &padded(body))
+}
+
+/// A body of whole words as a block: its type and length in front, its length behind.
+fn framed(kind: u32, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(body.len() + BLOCK_FRAME_LEN).expect(VALID).to_ne_bytes();
+    [&kind.to_ne_bytes()[..], &len, body, &len].concat()
 }
 
 fn record(address: IpAddr, name: &str) -> Record<'_> {
@@ -149,12 +154,15 @@ fn pcap_head(snaplen: u32) -> Vec<u8> {
 }
 
 fn pcapng_head(section: &Section<'_>) -> (Vec<u8>, Blocks) {
-    let mut blocks = PcapNgWriter::with_section_header(Vec::new(), section_header(section)).expect(VALID);
+    let mut state = PcapNgState::default();
+    let mut bytes = known(&state, SECTION_HEADER_BLOCK, &section_header(section));
     for interface in section.interfaces {
-        blocks.write_pcapng_block(interface_description(interface, section)).expect(VALID);
+        let block = interface_description(interface, section);
+        bytes.append(&mut known(&state, INTERFACE_DESCRIPTION_BLOCK, &block));
+        // The clocks of its statistics are its own.
+        state.update_from_block(&block.into_block());
     }
-    let bytes = mem::take(blocks.get_mut());
-    (bytes, Blocks(Some(blocks)))
+    (bytes, Blocks(Some(state)))
 }
 
 fn section_header<'a>(section: &Section<'a>) -> SectionHeaderBlock<'a> {
