@@ -101,6 +101,8 @@ pub enum Step {
     AddStateMatch,
     /// `nft add rule ... tproxy`.
     AddTproxy,
+    /// `nft add rule ... counter`.
+    AddCounter,
     /// `nft add rule ... queue`.
     AddQueue,
     /// `nft add rule`.
@@ -132,6 +134,8 @@ impl Step {
             Self::AddMasquerade => Some("CONFIG_NFT_MASQ (module nft_masq)"),
             Self::AddStateMatch => Some("CONFIG_NFT_CT (module nft_ct)"),
             Self::AddTproxy => Some("CONFIG_NFT_TPROXY (module nft_tproxy)"),
+            // Part of nf_tables since Linux 5.17.
+            Self::AddCounter => Some("CONFIG_NFT_COUNTER (module nft_counter)"),
             Self::AddQueue => Some(QUEUES),
             Self::ListConnections => Some("CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)"),
             Self::AddRule
@@ -154,6 +158,7 @@ impl fmt::Display for Step {
             Self::AddMasquerade => f.write_str("masquerade"),
             Self::AddStateMatch => f.write_str("match the state of a connection"),
             Self::AddTproxy => f.write_str("lead connections to a proxy"),
+            Self::AddCounter => f.write_str("count packets"),
             Self::AddQueue => f.write_str("hand packets over to a queue"),
             Self::AddRule => f.write_str("add a rule"),
             Self::FlushChain => f.write_str("replace the rules of a chain"),
@@ -206,6 +211,11 @@ mod tests {
             Step::AddTproxy,
             Errno::NOENT,
             "this kernel cannot lead connections to a proxy: it lacks CONFIG_NFT_TPROXY (module nft_tproxy)",
+        );
+        check(
+            Step::AddCounter,
+            Errno::NOENT,
+            "this kernel cannot count packets: it lacks CONFIG_NFT_COUNTER (module nft_counter)",
         );
     }
 

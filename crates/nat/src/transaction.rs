@@ -169,6 +169,8 @@ fn step_of(exprs: &[Expr<'_>]) -> Step {
         Step::AddStateMatch
     } else if exprs.iter().any(|expr| matches!(expr, Expr::Tproxy(_))) {
         Step::AddTproxy
+    } else if exprs.contains(&Expr::Counter) {
+        Step::AddCounter
     } else {
         Step::AddRule
     }
