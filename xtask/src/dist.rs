@@ -1,6 +1,7 @@
 //! `dist`: one static binary for each architecture, checked, weighed and packed, in `target/dist`.
 
 mod elf;
+mod foreign;
 mod library;
 mod parcel;
 mod sbom;
@@ -38,6 +39,17 @@ pub(crate) fn run() -> Result<Binary> {
 pub(crate) fn run_native() -> Result<Binary> {
     let native = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
     make(&Workspace::load()?, native.ok_or("there is no static binary for this machine")?)
+}
+
+/// Runs what [`run`] has made for other machines, as far as no network is needed, beside `native`.
+///
+/// # Errors
+/// One says something else, or there is no emulator.
+pub(crate) fn check_foreign(workspace: &Workspace, native: &Binary) -> Result {
+    for target in TARGETS.iter().filter(|target| target.arch != std::env::consts::ARCH) {
+        foreign::check(&native.path, &dist_path(workspace, target)?, target.arch)?;
+    }
+    Ok(())
 }
 
 /// Makes that binary from a copy of the sources in another folder, and compares.
@@ -110,13 +122,19 @@ fn make(workspace: &Workspace, target: &Target) -> Result<Binary> {
     check(&bytes, target).map_err(|error| format!("{}: {error}", built.display()))?;
     let folder = workspace.target.join("dist");
     fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{PRODUCT}-{}-{}", workspace.product()?.version, target.triple));
+    let path = dist_path(workspace, target)?;
     fs::copy(&built, &path)?;
     let map = fs::read_to_string(workspace.target.join(target.triple).join(MAP))?;
     print!("{}", size::table(&map));
     println!("{} {} bytes, static, stripped", path.display(), bytes.len());
     size::check(bytes.len(), target.ceiling)?;
     Ok(Binary { path, runs_here: target.arch == std::env::consts::ARCH })
+}
+
+/// Where the binary for a target is left.
+fn dist_path(workspace: &Workspace, target: &Target) -> Result<PathBuf> {
+    let name = format!("{PRODUCT}-{}-{}", workspace.product()?.version, target.triple);
+    Ok(workspace.target.join("dist").join(name))
 }
 
 /// Builds from the workspace in `root` into the folder `target`, wherever both are.
