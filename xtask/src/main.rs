@@ -75,8 +75,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   deb                     what dist makes, and Debian packages of it, in target/dist, checked by lintian, installed and removed
   man                     nsntrace(1) and completions for bash, zsh, fish and elvish, in target/dist
   fuzz [SECONDS]          random input for what reads text and packets; 30 seconds
-  vm-test [ARCH] [--runs N]
-                          the static binary under emulated kernels: x86_64, aarch64
+  vm-test [ARCH] [--all] [--runs N]
+                          the static binary under emulated kernels, the oldest and the newest that Debian has, or all: x86_64, aarch64
   bench start [--runs N]  how long `nsntrace true` takes, and its peers; needs root
   bench filter [--runs N] how long filters take to compile, and how long they get, beside tcpdump
   bench capture [--runs N] [--quick]

@@ -1,7 +1,8 @@
 //! `vm-test`: the static binary under kernels that are not this machine's, in a system that has nothing else.
 //!
 //! # Theory of operation
-//! Debian's kernel for cloud machines is booted by qemu, which emulates the processor, so that no hardware and no privilege is needed. The
+//! Debian's kernels for cloud machines, of every series that its server has (the oldest and the newest, unless all are wanted), are booted by
+//! qemu, which emulates the processor, so that no hardware and no privilege is needed. The
 //! initramfs is ours: the binary, busybox, the modules that a trace needs, and `vm/init.sh`, which makes a host with an
 //! uplink, traces, and prints what the traces hold. They are judged out here, by tshark. Packages are fetched once and
 //! kept in the target folder, under `vm`; who wants newer ones deletes it.
@@ -13,6 +14,8 @@ mod boot;
 mod burst_program;
 mod cpio;
 mod initramfs;
+mod kernels;
+mod lacks;
 mod machine;
 mod modules;
 mod packages;
@@ -22,12 +25,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::apt::Apt;
 use crate::process::Result;
 use crate::workspace::Workspace;
 use crate::{dist, tools};
+use kernels::Kernel;
 use machine::{MACHINES, Machine};
+use packages::System;
 
-/// `vm-test [x86_64|aarch64] [--runs N]`.
+/// `vm-test [x86_64|aarch64] [--all] [--runs N]`.
 pub(crate) fn run(words: &[&str]) -> Result {
     let wanted = Wanted::parse(words)?;
     for machine in &wanted.machines {
@@ -36,7 +42,14 @@ pub(crate) fn run(words: &[&str]) -> Result {
     let workspace = Workspace::load()?;
     let _native = dist::run()?;
     for machine in &wanted.machines {
-        test(&workspace, machine, wanted.runs)?;
+        let folder = workspace.target.join("vm").join(machine.arch);
+        fs::create_dir_all(&folder)?;
+        let apt = Apt::new(&folder, machine.debian, kernels::RELEASES)?;
+        let fetch = |kernel: &Kernel| packages::fetch(&folder.join(&kernel.series), kernel, &apt);
+        let systems = wanted.pick(&kernels::offered(&folder, machine, &apt)?, fetch)?;
+        for system in &systems {
+            test(&workspace, machine, system, &wanted)?;
+        }
     }
     Ok(())
 }
@@ -45,21 +58,34 @@ pub(crate) fn run(words: &[&str]) -> Result {
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
     machines: Vec<&'static Machine>,
+    all: bool,
     runs: u32,
 }
 
 impl Wanted {
     fn parse(words: &[&str]) -> Result<Self> {
-        let (arch, runs) = match words {
-            [] => (None, DEFAULT_RUNS),
-            ["--runs", count] => (None, parse_runs(count)?),
-            [arch] => (Some(*arch), DEFAULT_RUNS),
-            [arch, "--runs", count] => (Some(*arch), parse_runs(count)?),
-            _ => return Err(USAGE.into()),
+        let mut wanted = Self { machines: MACHINES.iter().collect(), all: false, runs: DEFAULT_RUNS };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--all" => wanted.all = true,
+                "--runs" => wanted.runs = parse_runs(words.next().ok_or(USAGE)?)?,
+                arch => wanted.machines.retain(|machine| machine.arch == arch),
+            }
+        }
+        if wanted.machines.is_empty() { Err(USAGE.into()) } else { Ok(wanted) }
+    }
+
+    /// All kernels that can be had, or the oldest and the newest of them.
+    fn pick<T>(&self, kernels: &[Kernel], fetch: impl Fn(&Kernel) -> Result<Option<T>>) -> Result<Vec<T>> {
+        let mut systems = kernels.iter().filter_map(|kernel| fetch(kernel).transpose());
+        let systems: Vec<_> = if self.all {
+            systems.collect::<Result<_>>()?
+        } else {
+            let oldest = systems.next();
+            oldest.into_iter().chain(systems.next_back()).collect::<Result<_>>()?
         };
-        let machines: Vec<_> =
-            MACHINES.iter().filter(|machine| arch.is_none_or(|arch| machine.arch == arch)).collect();
-        if machines.is_empty() { Err(USAGE.into()) } else { Ok(Self { machines, runs }) }
+        if systems.is_empty() { Err("no kernel can be had".into()) } else { Ok(systems) }
     }
 }
 
@@ -68,19 +94,17 @@ fn parse_runs(text: &str) -> Result<u32> {
     Ok(count.ok_or_else(|| format!("`{text}` is not a number of runs from 1 to {MAX_RUNS}"))?)
 }
 
-fn test(workspace: &Workspace, machine: &Machine, runs: u32) -> Result {
-    println!("== {}", machine.arch);
-    let folder = workspace.target.join("vm").join(machine.arch);
-    fs::create_dir_all(&folder)?;
-    let system = packages::fetch(&folder, machine)?;
+fn test(workspace: &Workspace, machine: &Machine, system: &System, wanted: &Wanted) -> Result {
+    println!("== Linux {} on {}", system.release, machine.arch);
+    let folder = &system.folder;
     let nsntrace = binary(workspace, machine)?;
-    let burst = burst_program::build(workspace, &folder, machine)?;
+    let burst = burst_program::build(workspace, folder, machine)?;
     let initramfs = folder.join("initramfs");
-    fs::write(&initramfs, initramfs::make(&system, &nsntrace, &burst, runs)?)?;
+    fs::write(&initramfs, initramfs::make(system, &nsntrace, &burst, wanted.runs)?)?;
     let began = Instant::now();
-    let console = boot::run(&folder, machine, &system.kernel, &initramfs, runs)?;
+    let console = boot::run(folder, machine, &system.kernel, &initramfs, wanted.runs)?;
     let took = began.elapsed();
-    let judged = verdict::judge(&folder, &console, runs);
+    let judged = verdict::judge(system, folder, &console, wanted.runs);
     let judged = judged.map_err(|error| format!("{error}\nhint: see {}", console.display()))?;
     println!("Linux {}: {judged} ({:.1} s)", system.release, took.as_secs_f64());
     Ok(())
@@ -114,10 +138,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("tshark", "tshark"),
 ];
 /// How many programs send and exit at once.
-const DEFAULT_RUNS: u32 = 100;
+const DEFAULT_RUNS: u32 = 50;
 /// The guest keeps every trace in its memory.
 const MAX_RUNS: u32 = 5000;
-const USAGE: &str = "usage: cargo xtask vm-test [x86_64|aarch64] [--runs N]";
+const USAGE: &str = "usage: cargo xtask vm-test [x86_64|aarch64] [--all] [--runs N]";
 
 #[cfg(test)]
 mod tests {
@@ -134,10 +158,27 @@ mod tests {
 
     #[test]
     fn both_machines_are_tested_unless_one_is_named() {
-        check(&[], Some((&["x86_64", "aarch64"], 100)));
+        check(&[], Some((&["x86_64", "aarch64"], 50)));
         check(&["--runs", "7"], Some((&["x86_64", "aarch64"], 7)));
-        check(&["aarch64"], Some((&["aarch64"], 100)));
+        check(&["aarch64"], Some((&["aarch64"], 50)));
         check(&["x86_64", "--runs", "5000"], Some((&["x86_64"], 5000)));
+    }
+
+    #[test]
+    fn the_oldest_and_the_newest_kernel_are_tested_unless_all_are_wanted() {
+        let kernel = |series: &&str| Kernel { series: (*series).to_owned(), images: Vec::new() };
+        let series = |words: &[&str], all: &[&str]| {
+            let kernels: Vec<_> = all.iter().map(kernel).collect();
+            // Those that end so the server has no longer.
+            let fetch =
+                |kernel: &Kernel| Ok(Some(kernel.series.clone()).filter(|series| !series.ends_with('-')));
+            Wanted::parse(words).unwrap().pick(&kernels, fetch).unwrap_or_default()
+        };
+        assert_eq!(series(&[], &["5.10", "6.1", "6.12", "7.3"]), ["5.10", "7.3"]);
+        assert_eq!(series(&[], &["5.10-", "6.1", "6.12", "7.3-"]), ["6.1", "6.12"]);
+        assert_eq!(series(&[], &["6.1", "6.12-"]), ["6.1"]);
+        assert_eq!(series(&["x86_64", "--all"], &["5.10", "6.1", "6.12-", "7.3"]), ["5.10", "6.1", "7.3"]);
+        assert!(series(&["--all"], &["5.10-"]).is_empty());
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn finish(qemu: &mut Child, copied: Option<io::Result<()>>, limit: Duration) -> 
 /// What lines for us begin with.
 const OURS: &[u8] = b"vm-test: ";
 /// For booting, on a machine that has other things to do.
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(5);
 const LIMIT_PER_RUN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

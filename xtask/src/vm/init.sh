@@ -42,13 +42,48 @@ make_uplink() {
     until wget -q -O /dev/null "http://$SERVER/"; do :; done
 }
 
+# Moves modules out of sight, and one back: a kernel that was built without them.
+hide() {
+    for name in "$@"; do
+        find /lib/modules -name "$name.ko*" -exec mv {} {}.hidden ';'
+    done
+}
+show() {
+    hidden=$(find /lib/modules -name "$1.ko*.hidden")
+    mv "$hidden" "${hidden%.hidden}"
+}
+
+# What is said where the kernel lacks hidden modules, in the order in which they are needed: each while later ones are not there either.
+lack_modules() {
+    for name in "$@"; do
+        # One that is in the kernel itself cannot be lacking.
+        [ -n "$(find /lib/modules -name "$name.ko*.hidden")" ] || continue
+        lack "$name" --net nat
+        show "$name"
+    done
+}
+lack() {
+    status=0
+    nsntrace "$2" "$3" -o /tmp/lack.pcap true 2>"/results/lack-$1.err" || status=$?
+    echo "$1 $status" >>/results/lacks
+}
+
 say "Linux $(uname -r) on $(uname -m)"
 
-# Nothing is loaded, there is no route, there is no /etc.
+hide veth nfnetlink nf_tables nft_chain_nat nft_masq nft_ct nf_conntrack_netlink tcp_diag nft_counter
+nsntrace --doctor=json >/results/doctor-lacks.json 2>/results/doctor-lacks.err || :
+lack_modules veth nfnetlink nf_tables nft_chain_nat nft_masq nft_ct nf_conntrack_netlink tcp_diag
+# Its module is not in this image.
+lack nft_tproxy --net proxy
+say "lacked modules"
+
+# There is no route, there is no /etc.
 trace bare true
 say "traced a program without a network"
 
 make_uplink
+# Packets are counted where there is a way out.
+lack_modules nft_counter
 # Without the modules nfnetlink_queue and nft_tproxy: modules.rs.
 nsntrace --doctor=json >/results/doctor.json 2>/results/doctor.err || :
 say "examined"

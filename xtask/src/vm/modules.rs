@@ -25,6 +25,9 @@ const WANTED: &[&str] = &[
     "tcp_diag",
 ];
 
+/// What else it makes those kernels load that have it as a module: part of `nf_tables` since Linux 5.17.
+const ONCE_WANTED: &[&str] = &["nft_counter"];
+
 /// Files for `/lib/modules/RELEASE`: paths below it, and contents.
 pub(super) type Files = Vec<(String, Vec<u8>)>;
 
@@ -36,7 +39,7 @@ pub(super) fn files(system: &System) -> Result<Files> {
     let folder = system.modules();
     // The package leaves that to the machine that it is installed on.
     let mut depmod = Command::new("busybox");
-    depmod.arg("depmod").arg("-b").arg(&system.root).arg(&system.release);
+    depmod.arg("depmod").arg("-b").arg(&system.base).arg(&system.release);
     process::run(&mut depmod)?;
     let read = |name: &str| {
         let text = fs::read_to_string(folder.join(name));
@@ -49,6 +52,15 @@ pub(super) fn files(system: &System) -> Result<Files> {
     files.push(("modules.dep".to_owned(), chosen.lines(&dependencies, path_of_line).into()));
     files.push(("modules.alias".to_owned(), chosen.lines(&aliases, name_of_alias).into()));
     Ok(files)
+}
+
+/// The names of all that are files: not built in, and not missing. [`files`] has made the index.
+///
+/// # Errors
+/// There is no index.
+pub(super) fn names(system: &System) -> Result<BTreeSet<String>> {
+    let index = fs::read_to_string(system.modules().join("modules.dep"))?;
+    Ok(index.lines().filter_map(path_of_line).collect())
 }
 
 /// What is in modules.dep: the path of each module, by its name, and the paths of what it needs.
@@ -71,7 +83,8 @@ impl Chosen {
     fn new(dependencies: &Dependencies<'_>, builtin: &str) -> Result<Self> {
         let builtin: BTreeSet<_> = builtin.lines().map(name).collect();
         let mut paths = BTreeSet::new();
-        for wanted in WANTED.iter().copied().filter(|wanted| !builtin.contains(*wanted)) {
+        let once = ONCE_WANTED.iter().filter(|wanted| dependencies.0.contains_key(**wanted));
+        for wanted in WANTED.iter().chain(once).copied().filter(|wanted| !builtin.contains(*wanted)) {
             let found = dependencies.0.get(wanted);
             let (path, needs) = found.ok_or_else(|| format!("the kernel has no module {wanted}"))?;
             paths.extend(needs.iter().chain([path]).map(|path| (*path).to_owned()));

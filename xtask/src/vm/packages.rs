@@ -1,13 +1,13 @@
 //! A kernel, its modules and a static busybox, out of Debian's archive.
 //!
 //! # References
-//! apt-cache(8), dpkg-deb(1).
+//! dpkg-deb(1).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::machine::Machine;
+use super::kernels::Kernel;
 use crate::apt::{Apt, only_file};
 use crate::process::{self, Result};
 
@@ -18,82 +18,67 @@ pub(super) struct System {
     pub(super) release: String,
     pub(super) kernel: PathBuf,
     pub(super) busybox: PathBuf,
-    /// Holds `lib/modules`.
-    pub(super) root: PathBuf,
+    /// The folder whose `lib/modules` depmod(8) works in.
+    pub(super) base: PathBuf,
+    /// For what is made of it.
+    pub(super) folder: PathBuf,
 }
 
-/// Unpacks what `machine` boots, in `folder`, fetched unless it is there.
+/// Unpacks a kernel and what else is booted, in `folder`, fetched unless it is there. `None` if the server has no image of the series.
 ///
 /// # Errors
-/// The archive cannot be reached, or has no such package.
-pub(super) fn fetch(folder: &Path, machine: &Machine) -> Result<System> {
+/// A package cannot be unpacked, or is not what it should be.
+pub(super) fn fetch(folder: &Path, kernel: &Kernel, apt: &Apt) -> Result<Option<System>> {
     let root = folder.join("root");
     if !root.exists() {
+        println!("fetching Linux {}", kernel.series);
+        let Some(packages) = download(&folder.join("packages"), kernel, apt) else { return Ok(None) };
         // Under its name only when it is whole.
         let partial = folder.join("root.partial");
         let _ = fs::remove_dir_all(&partial);
-        for package in download(folder, machine)? {
+        for package in packages {
             process::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&partial))?;
         }
         fs::rename(&partial, &root)?;
     }
-    System::find(root)
+    System::find(folder, &root).map(Some)
+}
+
+/// The newest image of a series that the server still has. apt says of each other what was wrong.
+fn download(folder: &Path, kernel: &Kernel, apt: &Apt) -> Option<Vec<PathBuf>> {
+    let mut images = kernel.images.iter();
+    images.find_map(|packages| {
+        let names: Vec<_> = packages.iter().map(String::as_str).chain([BUSYBOX]).collect();
+        let found = apt.download(&names, folder);
+        found.inspect_err(|_said| println!("{} is passed over", packages[0])).ok()
+    })
 }
 
 impl System {
-    fn find(root: PathBuf) -> Result<Self> {
-        let kernel = only_file(&root.join("boot"), |name| name.starts_with("vmlinuz-"))?;
-        let name = kernel.file_name().unwrap_or_default().to_string_lossy();
-        let release = name.trim_start_matches("vmlinuz-").to_owned();
+    fn find(folder: &Path, root: &Path) -> Result<Self> {
+        // Debian 13 has moved them.
+        let base = if root.join("lib/modules").exists() { root.to_owned() } else { root.join("usr") };
+        let modules = only_file(&base.join("lib/modules"), |_| true)?;
+        let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Debian 14 has the kernel there, too.
+        let kernels = [modules.join("vmlinuz"), root.join(format!("boot/vmlinuz-{release}"))];
+        let kernel = kernels.into_iter().find(|path| path.exists()).ok_or("the package has no kernel")?;
         let busybox = ["bin/busybox", "usr/bin/busybox"].map(|path| root.join(path));
         let busybox =
             busybox.into_iter().find(|path| path.exists()).ok_or("busybox-static has no busybox")?;
-        Ok(Self { release, kernel, busybox, root })
+        Ok(Self { release, kernel, busybox, base, folder: folder.to_owned() })
     }
 
-    /// The folder that depmod(8) and modprobe(8) work in.
+    /// Whether it is older than Linux `major.minor`.
+    pub(super) fn is_before(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.release.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
+    }
+
+    /// The folder that the modules and their indices are in.
     pub(super) fn modules(&self) -> PathBuf {
-        let below = Path::new("lib/modules").join(&self.release);
-        let folder = self.root.join(&below);
-        // Debian 13 has moved it.
-        if folder.exists() { folder } else { self.root.join("usr").join(below) }
+        self.base.join("lib/modules").join(&self.release)
     }
-}
-
-/// The one package of each kind, as files.
-fn download(folder: &Path, machine: &Machine) -> Result<Vec<PathBuf>> {
-    let apt = Apt::new(folder, machine.debian, &[])?;
-    println!("fetching a kernel for {}", machine.arch);
-    apt.update()?;
-    let image = kernel_package(&apt, machine)?;
-    apt.download(&[&image, BUSYBOX], &folder.join("packages"))
-}
-
-/// The newest kernel: what the package that is always named the same depends on.
-fn kernel_package(apt: &Apt, machine: &Machine) -> Result<String> {
-    let name = format!("linux-image-cloud-{}", machine.debian);
-    let text = process::output(&mut apt.command("apt-cache", &["depends", &name]))?;
-    let found = dependency(&text, "linux-image-").map(str::to_owned);
-    Ok(found.ok_or_else(|| format!("the archive has no {name}; is this Debian?"))?)
-}
-
-/// The first dependency in what `apt-cache depends` prints that begins so.
-fn dependency<'a>(text: &'a str, start: &str) -> Option<&'a str> {
-    let mut names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    names.find(|name| name.starts_with(start))
 }
 
 const BUSYBOX: &str = "busybox-static";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_is_what_the_meta_package_depends_on() {
-        let text =
-            "linux-image-cloud-arm64\n  Depends: linux-base\n  Depends: linux-image-6.1.0-56-cloud-arm64\n";
-        assert_eq!(dependency(text, "linux-image-"), Some("linux-image-6.1.0-56-cloud-arm64"));
-        assert_eq!(dependency("linux-image-cloud-arm64\n", "linux-image-"), None);
-    }
-}

@@ -4,24 +4,28 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::lacks;
+use super::packages::System;
 use crate::process::{self, Result};
 
 /// Takes the traces out of the console's text and judges them. What was proven, in one line.
 ///
 /// # Errors
 /// Says what is wrong.
-pub(super) fn judge(folder: &Path, console: &Path, runs: u32) -> Result<String> {
+pub(super) fn judge(system: &System, folder: &Path, console: &Path, runs: u32) -> Result<String> {
     let results = folder.join("results");
     unpack(&String::from_utf8_lossy(&fs::read(console)?), folder, &results)?;
     let read =
         |name: &str| fs::read_to_string(results.join(name)).map_err(|_none| format!("there is no {name}"));
     check_statuses(&read("status")?, runs, |name| read(&format!("{name}.err")).unwrap_or_default())?;
-    check_doctor(&results.join("doctor.json"))?;
+    let lacks = lacks::check(system, &results, &read("lacks")?)?;
+    check_doctor(&results.join("doctor.json"), &diagnosis(system))?;
+    check_doctor(&results.join("doctor-lacks.json"), BARE_DIAGNOSIS)?;
     check_http(&results, &read("http.out")?)?;
     let seen = bursts(&results, runs)?;
     check_bursts(&seen, runs)?;
     Ok(format!(
-        "a program without network, wget, and {runs} bursts of {PACKETS} packets traced, none missing"
+        "{lacks} options named that were lacking; a program without network, wget, and {runs} bursts of {PACKETS} packets traced, none missing"
     ))
 }
 
@@ -55,14 +59,20 @@ fn check_statuses(text: &str, runs: u32, words_of: impl Fn(&str) -> String) -> R
     if count == expected { Ok(()) } else { Err(format!("{count} traces were made, not {expected}").into()) }
 }
 
-/// The guest has the modules of NAT, and not those of queues and of the proxy: that and what else it has not must have been found, and nothing more.
-fn check_doctor(report: &Path) -> Result {
-    let filter = "[.auto, (.checks[] | select(.result == \"missing\") | .name)] | join(\" \")";
+/// What the doctor must find in a guest that has the modules of NAT, and not those of queues and of the proxy.
+fn diagnosis(system: &System) -> String {
+    let owner = if system.is_before(5, 12) { " table-owner" } else { "" };
+    format!("nat route-ipv6 name-servers ping-sockets packet-queue{owner} tproxy")
+}
+
+/// What `--net auto` takes and what the guest has not must have been found, and nothing more.
+fn check_doctor(report: &Path, expected: &str) -> Result {
+    let filter = "[.auto // \"none\", (.checks[] | select(.result == \"missing\") | .name)] | join(\" \")";
     let found = process::output(Command::new("jq").args(["-r", filter]).arg(report))?;
-    if found.trim() == DIAGNOSIS {
+    if found.trim() == expected {
         Ok(())
     } else {
-        Err(format!("the doctor found `{}`, not `{DIAGNOSIS}`", found.trim()).into())
+        Err(format!("the doctor found `{}`, not `{expected}`", found.trim()).into())
     }
 }
 
@@ -142,8 +152,8 @@ fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<String> {
 /// As vm/burst.rs sends them.
 const PACKETS: u32 = 20;
 const PORT: u16 = 40_000;
-/// What `--net auto` takes, and what is missing.
-const DIAGNOSIS: &str = "nat route-ipv6 name-servers ping-sockets packet-queue tproxy";
+/// Of a guest whose modules are hidden, and that has no route. What takes nf_tables is not tried then.
+const BARE_DIAGNOSIS: &str = "none route-ipv4 route-ipv6 name-servers ping-sockets veth nf-tables";
 /// As vm/init.sh writes them.
 const PAGE: &str = "hello from the server\n";
 const BEGIN: &str = "-- begin results";
