@@ -37,6 +37,10 @@ impl Library {
     /// Has `cargo build` make the library.
     pub(super) fn make_by(cargo: &mut Command) {
         cargo.args(["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size,panic-unwind"]);
+        // What is made small is not inlined where it is used, and of these two much is used for each packet.
+        cargo.args(
+            ["core", "alloc"].map(|name| format!("--config=profile.release.package.{name}.opt-level=3")),
+        );
         cargo.env("RUSTC_BOOTSTRAP", "1");
     }
 
