@@ -52,7 +52,7 @@ while True:
         ));
         nsntrace_testkit::eventually(|| !world.internet.sh("ss -Hlun sport = 53").is_empty());
         let said = world.program(&format!(
-            "flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(400)]
+            "flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(250)]
 for i, s in enumerate(flows):
     s.settimeout(5)
     s.connect(('{PEER4}', 53))
