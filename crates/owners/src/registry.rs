@@ -118,7 +118,7 @@ impl Registry {
                 self.holders.insert(inode, maker);
             }
             Word::Looked => self.looks += 1,
-            Word::Serve(_) | Word::Look => {}
+            Word::Serve(_) | Word::Look | Word::Settle(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Mutex;
 
 use nsntrace_sys::{Held, Wish, as_file_user, give, let_go, next_held, take_turns};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -31,6 +32,8 @@ use crate::word::{Line, Maker, Word};
 pub struct Witness<'a> {
     listener: OwnedFd,
     line: &'a Line,
+    /// Held while a socket that is somebody's is ours, too.
+    at_work: &'a Mutex<()>,
     callers: Callers,
     /// To whom our own sockets belong.
     own_user: (u32, u32),
@@ -50,16 +53,22 @@ enum Kind {
 }
 
 impl<'a> Witness<'a> {
-    /// Serves callers in the network namespace of this thread, and tells `line` of them.
+    /// Serves callers in the network namespace of this thread, and tells `line` of them. Holds `at_work` while a socket that is
+    /// somebody's is ours, too.
     ///
     /// # Errors
     /// procfs does not tell where this thread is.
-    pub fn new(listener: OwnedFd, line: &'a Line, wants_command_line: bool) -> Result<Self, io::Error> {
+    pub fn new(
+        listener: OwnedFd,
+        line: &'a Line,
+        at_work: &'a Mutex<()>,
+        wants_command_line: bool,
+    ) -> Result<Self, io::Error> {
         let home = Place::of_this_thread().ok_or(io::ErrorKind::NotFound)?;
         take_turns(listener.as_fd());
         let callers = Callers::of(home, Reader::new(wants_command_line));
         let own_user = (geteuid().as_raw(), getegid().as_raw());
-        Ok(Self { listener, line, callers, own_user, can_give: true })
+        Ok(Self { listener, line, at_work, callers, own_user, can_give: true })
     }
 
     /// Serves until nobody has the filter any more.
@@ -71,6 +80,8 @@ impl<'a> Witness<'a> {
                 Err(Errno::INTR) => continue,
                 _ => return,
             }
+            let at_work = self.at_work;
+            let _until_answered = at_work.lock();
             // It may be gone already.
             if let Ok(held) = next_held(self.listener.as_fd()) {
                 self.answer(&held);

@@ -13,6 +13,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::Process;
 
@@ -23,6 +24,8 @@ pub enum Word {
     Serve(OwnedFd),
     /// To the witness: look who holds which socket.
     Look,
+    /// To the witness: let go of this when you have let go of every socket that was handed over.
+    Settle(OwnedFd),
     /// There is a process.
     Process(u32, Process),
     /// A socket was made for a thread.
@@ -117,6 +120,17 @@ impl Line {
         }
     }
 
+    /// Waits until the witness has let go of every socket that it has handed over: until then, closing one tells nobody.
+    /// Not longer than `patience`.
+    pub fn settle(&self, patience: Duration) {
+        let Ok((ours, theirs)) = pipe_with(PipeFlags::CLOEXEC) else { return };
+        if self.say(&Word::Settle(theirs)) {
+            let timeout = Timespec::try_from(patience).ok();
+            // Nothing is ever written to it: it is ready when its other end is gone.
+            let _late = poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref());
+        }
+    }
+
     fn is_ready(&self, flags: PollFlags, patience: Duration) -> bool {
         let timeout = Timespec::try_from(patience).ok();
         poll(&mut [PollFd::new(&self.0, flags)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
@@ -146,6 +160,7 @@ impl Word {
         match self {
             Self::Serve(listener) => (vec![SERVE], Some(listener.as_fd())),
             Self::Look => (vec![LOOK], None),
+            Self::Settle(end) => (vec![SETTLE], Some(end.as_fd())),
             Self::Looked => (vec![LOOKED], None),
             Self::Process(number, process) => (encode_process(*number, process), None),
             Self::Made { cookie, maker } => (made(MADE, maker, *cookie), None),
@@ -169,6 +184,7 @@ impl Word {
         Some(match *letter {
             SERVE => Self::Serve(descriptor?),
             LOOK => Self::Look,
+            SETTLE => Self::Settle(descriptor?),
             LOOKED => Self::Looked,
             PROCESS => decode_process(rest)?,
             MADE => made(rest).map(|(cookie, maker)| Self::Made { cookie, maker })?,
@@ -208,6 +224,7 @@ fn decode_process(mut bytes: &[u8]) -> Option<Word> {
 
 const SERVE: u8 = b'S';
 const LOOK: u8 = b'L';
+const SETTLE: u8 = b's';
 const PROCESS: u8 = b'p';
 const MADE: u8 = b'm';
 const PING: u8 = b'i';
@@ -252,11 +269,29 @@ mod tests {
         crosses(&Word::Serve(socket()));
         crosses(&Word::Look);
         crosses(&Word::Looked);
+        crosses(&Word::Settle(socket()));
         crosses(&Word::Made { cookie: 1 << 40, maker });
         crosses(&Word::Ping(socket(), maker));
         crosses(&Word::Pings(maker));
         crosses(&Word::Holds { inode: 1, maker });
         crosses(&Word::Process(7, process));
+    }
+
+    /// Whoever waits goes on when the other end has let go, or is gone, or after a while.
+    #[test]
+    fn whoever_settles_is_not_kept_for_ever() {
+        let (one, other) = Line::pair().unwrap();
+        one.settle(Duration::from_millis(1));
+        let Some(Word::Settle(end)) = other.hear(RecvFlags::DONTWAIT).unwrap() else {
+            panic!("another word")
+        };
+        drop(end);
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(other.hear(RecvFlags::empty())));
+            one.settle(Duration::MAX);
+        });
+        drop(other);
+        one.settle(Duration::MAX);
     }
 
     #[test]

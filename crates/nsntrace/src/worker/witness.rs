@@ -9,8 +9,8 @@
 //! `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` for procfs, `CAP_SETUID` and `CAP_SETGID` for whom sockets belong to; setns(2).
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use nsntrace_netns::Netns;
@@ -48,16 +48,16 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
     let _unnamed = rustix::thread::set_name(c"nsntrace-witness");
     privilege::begin(plan)?;
     let wants_command_line = plan.options.process_info.has_command_lines();
-    let line = Arc::new(line);
+    let (line, at_work) = (Arc::new(line), Mutex::new(()));
     let (listeners, given) = channel();
     let (entered, has_entered) = channel();
     thread::scope(|scope| {
-        let theirs = line.clone();
+        let (theirs, at_work) = (line.clone(), &at_work);
         let serving = thread::Builder::new().name("nsntrace-sockets".into()).spawn_scoped(scope, move || {
             let is_inside = netns.enter().is_ok() && privilege::keep(NEEDED).is_ok();
             drop(entered);
             if is_inside {
-                serve(&given, &theirs, wants_command_line);
+                serve(&given, &theirs, at_work, wants_command_line);
             }
         });
         serving.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -71,6 +71,11 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
             match word {
                 Some(Word::Serve(listener)) => drop(listeners.send(listener)),
                 Some(Word::Look) => holders.look(&line),
+                // Once the thread has nothing in hand.
+                Some(Word::Settle(end)) => {
+                    drop(at_work.lock());
+                    drop(end);
+                }
                 _ => {}
             }
         }
@@ -80,9 +85,9 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
 }
 
 /// Serves the listener that comes, until nobody needs it.
-fn serve(listeners: &Receiver<OwnedFd>, line: &Line, wants_command_line: bool) {
+fn serve(listeners: &Receiver<OwnedFd>, line: &Line, at_work: &Mutex<()>, wants_command_line: bool) {
     for listener in listeners {
-        if let Ok(witness) = Witness::new(listener, line, wants_command_line) {
+        if let Ok(witness) = Witness::new(listener, line, at_work, wants_command_line) {
             witness.serve();
         }
     }
