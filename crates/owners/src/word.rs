@@ -241,6 +241,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[track_caller]
     fn crosses(word: &Word) {
@@ -286,9 +287,16 @@ mod tests {
             panic!("another word")
         };
         drop(end);
+        let is_settled = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| drop(other.hear(RecvFlags::empty())));
+            scope.spawn(|| {
+                let end = other.hear(RecvFlags::empty());
+                std::thread::sleep(Duration::from_millis(50));
+                is_settled.store(true, Ordering::SeqCst);
+                drop(end);
+            });
             one.settle(Duration::MAX);
+            assert!(is_settled.load(Ordering::SeqCst), "it did not wait");
         });
         drop(other);
         one.settle(Duration::MAX);
