@@ -171,16 +171,17 @@ impl<'a> Service<'a> {
     /// Gives connections of the ended program, whose last bytes are the kernel's by now, the time to close.
     fn wait_for_connections(&mut self, linger: Duration) {
         let began = Instant::now();
-        if let Some(line) =
-            self.line.as_ref().filter(|_| self.state == State::Ended && self.outcome.is_none())
-        {
+        if let Some(line) = self.line.as_ref().filter(|_| self.has_more_to_record()) {
             line.settle(SETTLING);
         }
-        // What comes after the recording's end is nobody's concern.
-        while self.state == State::Ended && self.outcome.is_none() && self.is_closing(began.elapsed(), linger)
-        {
+        while self.has_more_to_record() && self.is_closing(began.elapsed(), linger) {
             self.serve(Some(Instant::now() + LINGER_STEP));
         }
+    }
+
+    /// Whether what the ended program's connections still say belongs into the file: not when somebody is in a hurry, nor behind the recording's end.
+    fn has_more_to_record(&self) -> bool {
+        self.state == State::Ended && self.outcome.is_none()
     }
 
     fn is_closing(&mut self, waited: Duration, linger: Duration) -> bool {
