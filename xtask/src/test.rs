@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut tally = Tally::default();
     check(&workspace, &mut tally);
-    check_oldest(&workspace, &mut tally);
+    package(&workspace, &mut tally);
     test_debug(&workspace, &mut tally);
     test_oracles(&workspace, &mut tally);
     test_static(&workspace, &mut tally);
@@ -38,24 +38,17 @@ fn check(workspace: &Workspace, tally: &mut Tally) {
     tally.step("clippy", || process::run(&mut cargo(&lint)));
     tally.step("tidy", tidy::run);
     tally.step("rustdoc", || process::run(&mut rustdoc));
-    // What is published is compiled above; here, that each crate has all it needs to be.
-    let package = ["package", "--workspace", "--quiet", "--no-verify", "--allow-dirty", "--offline"];
-    let private = ["--exclude", "xtask", "--exclude", "nsntrace-tests", "--exclude", "nsntrace-testkit"];
-    tally.step("package", || process::run(cargo(&package).args(private)));
 }
 
-/// What we ship, by the oldest Rust that the manifests promise.
-fn check_oldest(workspace: &Workspace, tally: &mut Tally) {
-    tally.step("oldest Rust", || {
+/// Every crate as it would be published, unpacked and compiled by the oldest Rust that the manifests promise.
+fn package(workspace: &Workspace, tally: &mut Tally) {
+    tally.step("packages, by the oldest Rust", || {
         let mut rustup = Command::new("rustup");
-        rustup.current_dir(&workspace.root).args([
-            "run",
-            &workspace.product()?.rust_version,
-            "cargo",
-            "check",
-        ]);
-        rustup.args(["--package", PRODUCT, "--target-dir"]).arg(workspace.target.join("oldest"));
-        process::run(&mut rustup)
+        rustup.current_dir(&workspace.root).args(["run", &workspace.product()?.rust_version, "cargo"]);
+        rustup.args(["package", "--workspace", "--quiet", "--allow-dirty", "--offline", "--target-dir"]);
+        rustup.arg(workspace.target.join("oldest"));
+        let private = workspace.members.iter().filter(|package| !package.is_published);
+        process::run(rustup.args(private.flat_map(|package| ["--exclude", &package.name])))
     });
 }
 

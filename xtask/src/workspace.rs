@@ -28,6 +28,8 @@ pub(crate) struct Package {
     pub(crate) license: String,
     /// The oldest Rust that it promises to build with.
     pub(crate) rust_version: String,
+    /// Whether it may be published, which not to is said in its manifest.
+    pub(crate) is_published: bool,
     pub(crate) manifest: PathBuf,
     /// The native library that it links, if it says so.
     pub(crate) links: Option<String>,
@@ -100,6 +102,8 @@ fn package(value: &Value) -> Package {
         version: text(value, "version"),
         license: text(value, "license"),
         rust_version: text(value, "rust_version"),
+        // A list of registries; nothing stands for any.
+        is_published: value["publish"].as_array().is_none_or(|registries| !registries.is_empty()),
         manifest: text(value, "manifest_path").into(),
         links: value["links"].as_str().map(str::to_owned),
         dependencies: array(value, "dependencies").map(dependency).collect(),
@@ -177,6 +181,8 @@ mod tests {
     fn our_own_workspace_is_understood() {
         let workspace = Workspace::load().unwrap();
         assert_eq!(workspace.product().unwrap().name, "nsntrace");
+        let private = workspace.members.iter().filter(|one| !one.is_published).map(|one| one.name.as_str());
+        assert_eq!(private.collect::<Vec<_>>(), ["nsntrace-testkit", "nsntrace-tests", "xtask"]);
         let root = workspace.members.iter().find(|one| one.name == "xtask").unwrap();
         assert!(root.roots[0].ends_with("xtask/src/main.rs"));
         assert!(root.dependencies.iter().any(|one| one.name == "syn" && !one.is_dev));

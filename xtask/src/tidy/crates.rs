@@ -197,6 +197,7 @@ mod tests {
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             license: String::new(),
+            is_published: true,
             rust_version: String::new(),
             manifest: PathBuf::from(format!("/r/p/{name}/Cargo.toml")),
             links: None,
