@@ -37,8 +37,7 @@ pub(crate) fn run() -> Result<Binary> {
 
 /// Makes the one binary that this machine runs.
 pub(crate) fn run_native() -> Result<Binary> {
-    let native = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
-    make(&Workspace::load()?, native.ok_or("there is no static binary for this machine")?)
+    make(&Workspace::load()?, native_target()?)
 }
 
 /// Runs what [`run`] has made for other machines, as far as no network is needed, beside `native`.
@@ -52,15 +51,23 @@ pub(crate) fn check_foreign(workspace: &Workspace, native: &Binary) -> Result {
     Ok(())
 }
 
-/// Makes that binary from a copy of the sources in another folder, and compares.
+/// Makes the one binary that this machine runs, and once more.
 pub(crate) fn run_twice() -> Result {
-    let workspace = Workspace::load()?;
-    let target = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
-    let target = target.ok_or("there is no static binary for this machine")?;
-    let first = make(&workspace, target)?;
+    let binary = run_native()?;
+    check_twice(&Workspace::load()?, &binary)
+}
+
+/// Makes `native` once more, from a copy of the sources in another folder, and compares.
+pub(crate) fn check_twice(workspace: &Workspace, native: &Binary) -> Result {
+    let target = native_target()?;
     let library = Library::find(&workspace.root)?;
     let build = |root: &Path, folder: &Path| build(root, folder, target, &library);
-    twice::check(&workspace, &first.path, build, target.triple)
+    twice::check(workspace, &native.path, build, target.triple)
+}
+
+fn native_target() -> Result<&'static Target> {
+    let native = TARGETS.iter().find(|target| target.arch == std::env::consts::ARCH);
+    Ok(native.ok_or("there is no static binary for this machine")?)
 }
 
 /// What [`run`] packs for a target.

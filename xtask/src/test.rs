@@ -81,6 +81,7 @@ fn test_static(workspace: &Workspace, tally: &mut Tally) {
     let mut tests = cargo_test(&workspace.root, &["--package", "nsntrace-tests", "--", SMOKE]);
     tests.env(BINARY, &binary.path);
     tally.tests("smoke tests of the static binary", &mut tests);
+    tally.step("the same binary, made elsewhere", || dist::check_twice(workspace, &binary));
     tally.step("binaries of other machines", || dist::check_foreign(workspace, &binary));
     tally.step("deb", deb::make);
 }
