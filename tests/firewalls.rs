@@ -140,16 +140,32 @@ fn ufw() {
     check_drops(&lab_with(UFW));
 }
 
-/// Kernels may be built without them, and then nobody drops anything with them. That is made sure of: nothing else is a reason not to test.
-#[test]
-fn iptables_legacy() {
+/// `None` for a kernel that is built without them, where nobody drops anything with them. That is made sure of: nothing else is a reason not to
+/// test.
+fn lab_with_legacy() -> Option<Lab> {
     let lab = Lab::new(&Plan::default());
     let set_up = lab.host.try_sh(LEGACY);
     if set_up.status.success() {
-        check_drops(&lab);
-    } else {
-        let why = "can't initialize iptables table `filter': Table does not exist";
-        assert!(set_up.stderr.contains(why), "{}", set_up.stderr);
+        return Some(lab);
+    }
+    let why = "can't initialize iptables table `filter': Table does not exist";
+    assert!(set_up.stderr.contains(why), "{}", set_up.stderr);
+    None
+}
+
+#[test]
+fn iptables_legacy() {
+    lab_with_legacy().inspect(check_drops);
+}
+
+#[test]
+fn connections_outlive_a_reload_of_iptables_legacy() {
+    let Some(lab) = lab_with_legacy() else { return };
+    for change in [
+        "iptables-legacy -F; ip6tables-legacy -F".to_owned(),
+        format!("iptables-legacy -F; ip6tables-legacy -F; {LEGACY}"),
+    ] {
+        check_gone_past(&talks_on(&lab, &[], &change));
     }
 }
 
@@ -289,6 +305,7 @@ fn connections_outlive_a_reload_of_the_firewall_that_they_go_past() {
         ("nft flush ruleset".to_owned(), DOCKER.to_owned()),
         (flush.to_owned(), DOCKER.to_owned()),
         (reload(DOCKER), DOCKER.to_owned()),
+        (reload(UFW), UFW.to_owned()),
         (format!("nft 'delete table inet firewalld; {}'", FIREWALLD.replace("FLAGS", "")), firewalld()),
     ] {
         let lab = lab_with(&firewall);
