@@ -10,7 +10,7 @@ use super::clock;
 use super::numbered::{MARK_LEN, mark};
 use crate::process::Result;
 
-/// `serve`, `request`, `beat` and `sink`.
+/// `serve`, `request`, `connect`, `beat` and `sink`.
 ///
 /// # Errors
 /// A word is none of these, or the program fails.
@@ -23,9 +23,12 @@ pub(super) fn run(words: &[&str]) -> Result {
             let rate = http::request(address.parse()?, count.parse()?, threads.parse()?)?;
             Ok(fs::write(outfile, rate.to_string())?)
         }
+        ["connect", address, count, outfile] => {
+            Ok(fs::write(outfile, http::connect(address.parse()?, count.parse()?)?.to_string())?)
+        }
         ["beat", address, count, padding] => beat(born_ns, address, count.parse()?, padding.parse()?),
         ["sink", address] => sink(address),
-        _ => Err("usage: bench traced serve|request|beat|sink ...".into()),
+        _ => Err("usage: bench traced serve|request|connect|beat|sink ...".into()),
     }
 }
 

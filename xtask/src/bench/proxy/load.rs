@@ -1,4 +1,4 @@
-//! What the program does: one TCP stream at full speed, or short connections one after the other.
+//! What the program does: one TCP stream at full speed, or short connections one after the other, with or without something to say.
 
 use std::fs;
 use std::path::Path;
@@ -16,15 +16,18 @@ pub(super) enum Load {
     Up(&'static str),
     /// A TCP stream from it.
     Down(&'static str),
+    /// Connections that are made and closed.
+    Connections,
     /// Short HTTP connections.
     Requests,
 }
 
-pub(super) const LOADS: [Load; 5] = [
+pub(super) const LOADS: [Load; 6] = [
     Load::Up(lab::SERVER),
     Load::Down(lab::SERVER),
     Load::Up(lab::SERVER6),
     Load::Down(lab::SERVER6),
+    Load::Connections,
     Load::Requests,
 ];
 
@@ -34,20 +37,23 @@ impl Load {
         match self {
             Self::Up(address) => format!("Gbit/s up, {}", family(address)),
             Self::Down(address) => format!("Gbit/s down, {}", family(address)),
+            Self::Connections => "connections/s".to_owned(),
             Self::Requests => "requests/s".to_owned(),
         }
     }
 
     /// The same, and how.
     pub(super) fn title(self, seconds: u32) -> String {
-        if self.is_bulk() {
-            return format!("{} (iperf3, TCP, 1 stream, {seconds} s)", self.name());
-        }
-        format!("{} ({COUNT} short HTTP connections, one after the other)", self.name())
+        let how = match self {
+            Self::Up(_) | Self::Down(_) => format!("iperf3, TCP, 1 stream, {seconds} s"),
+            Self::Connections => format!("{COUNT} are made and closed, one after the other"),
+            Self::Requests => format!("{COUNT} short HTTP connections, one after the other"),
+        };
+        format!("{} ({how})", self.name())
     }
 
     pub(super) fn is_bulk(self) -> bool {
-        self != Self::Requests
+        matches!(self, Self::Up(_) | Self::Down(_))
     }
 
     /// Gets ready for one run, with the congestion control that the host has, which users may not choose: its command, and the server that it needs.
@@ -65,19 +71,23 @@ impl Load {
                 .map(str::to_owned)
                 .to_vec()
         };
+        let server = format!("{}:{PORT}", lab::SERVER);
         let words = match self {
             Self::Up(address) => stream(address),
             Self::Down(address) => [stream(address), vec!["--reverse".to_owned()]].concat(),
-            Self::Requests => {
-                let server = format!("{}:{PORT}", lab::SERVER);
-                [OWN, "bench", "traced", "request", &server, COUNT, "1", OUTCOME].map(str::to_owned).to_vec()
-            }
+            Self::Connections => ours(&["connect", &server, COUNT, OUTCOME]),
+            Self::Requests => ours(&["request", &server, COUNT, "1", OUTCOME]),
         };
         // For one test, so that a client that failed cannot confuse the next one.
         let iperf3 = ["iperf3", "--server", "--one-off", "--forceflush"];
         let server = self.is_bulk().then(|| Server::start(&iperf3)).transpose()?;
         Ok(Task { load: self, words, _server: server })
     }
+}
+
+/// One of our own programs, `bench traced`.
+fn ours(words: &[&str]) -> Vec<String> {
+    [&[OWN, "bench", "traced"], words].concat().into_iter().map(str::to_owned).collect()
 }
 
 /// One run.
@@ -88,7 +98,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Gbit/s, or requests per second, as the program found out.
+    /// Gbit/s, or connections or requests per second, as the program found out.
     ///
     /// # Errors
     /// It has not.

@@ -1,7 +1,7 @@
-//! A small HTTP server, and a client that asks it over and over, each time on a connection of its own.
+//! A small HTTP server, a client that asks it over and over, each time on a connection of its own, and one that asks nothing.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
@@ -52,6 +52,20 @@ pub(super) fn request(server: SocketAddr, count: u32, threads: u32) -> Result<f6
     Ok(f64::from(count) / began.elapsed().as_secs_f64())
 }
 
+/// Makes `count` connections, one after the other, and waits for the end of each; gives how many of them were made per second.
+///
+/// # Errors
+/// A connection cannot be made, or does not end.
+pub(super) fn connect(server: SocketAddr, count: u32) -> Result<f64> {
+    let began = Instant::now();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(server)?;
+        stream.shutdown(Shutdown::Write)?;
+        io::copy(&mut stream, &mut io::sink())?;
+    }
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
+}
+
 fn ask(server: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(server)?;
     stream.write_all(REQUEST)?;
@@ -70,6 +84,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_asks_nothing_is_told_of_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            for stream in listener.incoming().take(3) {
+                let ended = answer(stream.unwrap()).unwrap_err();
+                assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        });
+        assert!(connect(address, 3).unwrap() > 0.0);
+        server.join().unwrap();
+    }
+
+    #[test]
     fn all_requests_are_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -84,6 +112,7 @@ mod tests {
         assert!(request(address, 21, 4).unwrap() > 0.0);
         assert_eq!(server.join().unwrap(), 21);
         // Nobody listens any more.
+        assert!(connect(address, 1).is_err());
         assert!(request(address, 1, 1).is_err());
     }
 }
