@@ -1,50 +1,55 @@
-//! The thread that wants a socket.
+//! The thread whose call is held.
 //!
 //! # Theory of operation
 //! To look at a thread costs more than its socket, so what was seen is remembered for as long as it holds. It does not hold any more when the
-//! thread executes another program: then its old environment, that is its memory, is gone. Nor when its
-//! credentials or its control group have changed, nor after a call by which it may have gone to another network namespace.
+//! thread executes another program: then its old environment, that is its memory, is gone. Nor when it becomes another user, for which it asks, too. For a socket that is made on
+//! its behalf more is looked at: its credentials and control group each time, and where it is, once, or each time after it may have gone to another network namespace.
 //!
 //! # Kernel interface
-//! `/proc/TID/environ`, which an open file keeps that of the memory that the thread had at the open; `/proc/TID/status`.
+//! `/proc/TID/environ`, which an open file keeps that of the memory that the thread had at the open; `/proc/TID/status`; pidfd_open(2), pidfd_getfd(2).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use nsntrace_sys::{Credentials, Held, open_thread};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::numbers::Numbers;
 use crate::place::Place;
 use crate::process::{Process, Reader};
 use crate::word::Maker;
 
-/// What is known of a thread that stands still.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    pub(crate) maker: Maker,
-    pub(crate) credentials: Credentials,
-    /// A socket that we make is as its own would be.
-    pub(crate) is_at_home: bool,
-}
-
 /// Threads that were seen.
 #[derive(Debug)]
 pub(crate) struct Callers {
     reader: Reader,
     home: Place,
-    seen: HashMap<(i32, u64), Seen>,
+    seen: HashMap<(i32, u64), Caller>,
     /// May have left their network namespace.
     movers: HashSet<i32>,
     numbers: Numbers,
 }
 
+/// What is known of a thread that stands still.
 #[derive(Debug)]
-struct Seen {
-    caller: Caller,
+pub(crate) struct Caller {
+    pub(crate) maker: Maker,
+    pub(crate) credentials: Credentials,
     environ: File,
-    thread: Option<OwnedFd>,
+    thread: Option<Thread>,
+    /// A socket that we make is as its own would be.
+    is_at_home: Option<bool>,
+}
+
+/// What its descriptors are taken by.
+#[derive(Debug)]
+struct Thread {
+    pidfd: OwnedFd,
+    /// It is of its process, whose descriptors may be others: before Linux 6.9.
+    is_of_process: bool,
 }
 
 impl Callers {
@@ -55,48 +60,100 @@ impl Callers {
     }
 
     /// Whose call is held. `tell` hears of a process that was not known. None if it is gone.
-    pub(crate) fn find(&mut self, held: &Held, tell: impl FnOnce(u32, &Process)) -> Option<Caller> {
+    pub(crate) fn find(&mut self, held: &Held, tell: impl FnOnce(u32, &Process)) -> Option<&Caller> {
         // The same thread calls from elsewhere: another program, or another place of it.
         let key = (held.tid, held.instruction);
-        if let Some(seen) = self.seen.get(&key).filter(|seen| seen.holds(held.tid)) {
-            return Some(seen.caller);
-        }
-        let seen = self.look(held, tell)?;
-        let caller = seen.caller;
-        if !self.movers.contains(&held.tid) {
+        if !self.seen.get(&key).is_some_and(Caller::is_same_program) {
+            let caller = self.look(held.tid, tell)?;
             if self.seen.len() >= MAX_SEEN {
                 self.seen.clear();
             }
-            self.seen.insert(key, seen);
+            self.seen.insert(key, caller);
         }
-        Some(caller)
+        self.seen.get(&key)
+    }
+
+    /// The same, if a socket that we make is as its own would be.
+    pub(crate) fn find_at_home(&mut self, held: &Held, tell: impl FnOnce(u32, &Process)) -> Option<&Caller> {
+        let key = (held.tid, held.instruction);
+        if self.seen.get(&key).is_some_and(|caller| !caller.has_same_credentials()) {
+            self.forget(held.tid);
+        }
+        self.find(held, tell)?;
+        let is_mover = self.movers.contains(&held.tid);
+        let caller = self.seen.get_mut(&key)?;
+        if is_mover {
+            caller.is_at_home = None;
+        }
+        let home = &self.home;
+        let is_home = || Place::of(&held.tid.to_string()).is_some_and(|place| place == *home);
+        let is_at_home = *caller.is_at_home.get_or_insert_with(is_home);
+        is_at_home.then_some(caller)
     }
 
     /// The thread may be in another network namespace from now on.
     pub(crate) fn may_move(&mut self, tid: i32) {
-        self.seen.retain(|(seen, _), _| *seen != tid);
         self.movers.insert(tid);
     }
 
-    fn look(&mut self, held: &Held, tell: impl FnOnce(u32, &Process)) -> Option<Seen> {
-        let tid = held.tid;
+    /// The thread is to be looked at again.
+    pub(crate) fn forget(&mut self, tid: i32) {
+        self.seen.retain(|(seen, _), _| *seen != tid);
+    }
+
+    fn look(&mut self, tid: i32, tell: impl FnOnce(u32, &Process)) -> Option<Caller> {
         let environ = File::open(format!("/proc/{tid}/environ")).ok()?;
-        let thread = open_thread(tid).ok();
-        let credentials = credentials(tid, thread.as_ref())?;
-        let is_at_home = Place::of(&tid.to_string()).is_some_and(|place| place == self.home);
+        let pidfd = open_thread(tid).ok();
+        let credentials = credentials(tid, pidfd.as_ref())?;
+        let thread = match pidfd {
+            Some(pidfd) => Some(Thread { pidfd, is_of_process: false }),
+            None => open_process(credentials.pid).map(|pidfd| Thread { pidfd, is_of_process: true }),
+        };
         let process = self.numbers.of(self.reader.read(&credentials)?, tell);
-        let caller = Caller { maker: Maker { process, tid: tid.unsigned_abs() }, credentials, is_at_home };
-        Some(Seen { caller, environ, thread })
+        let maker = Maker { process, tid: tid.unsigned_abs() };
+        Some(Caller { maker, credentials, environ, thread, is_at_home: None })
     }
 }
 
-impl Seen {
-    fn holds(&self, tid: i32) -> bool {
+impl Caller {
+    fn is_same_program(&self) -> bool {
         // What has no environment is looked at each time.
-        let is_same_program = self.environ.read_at(&mut [0], 0).is_ok_and(|len| len == 1);
-        is_same_program
-            && credentials(tid, self.thread.as_ref()).is_some_and(|now| now == self.caller.credentials)
+        self.environ.read_at(&mut [0], 0).is_ok_and(|len| len == 1)
     }
+
+    fn has_same_credentials(&self) -> bool {
+        let tid = self.maker.tid.cast_signed();
+        credentials(tid, self.own_pidfd()).is_some_and(|now| now == self.credentials)
+    }
+
+    /// A duplicate of one of its descriptors.
+    ///
+    /// # Errors
+    /// `EBADF`: it has none of that number. `ESRCH`: this is another thread, the one that was seen is gone.
+    pub(crate) fn descriptor(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let Thread { pidfd, is_of_process } = self.thread.as_ref().ok_or(Errno::OPNOTSUPP)?;
+        let duplicate = pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())?;
+        if *is_of_process && !self.has(fd, duplicate.as_fd()) {
+            return Err(Errno::BADF);
+        }
+        Ok(duplicate)
+    }
+
+    /// Whether the thread itself has this, and not only others of its process.
+    fn has(&self, fd: i32, duplicate: BorrowedFd<'_>) -> bool {
+        let Maker { tid, .. } = self.maker;
+        let name = fs::read_link(format!("/proc/{tid}/fd/{fd}"));
+        let inode = rustix::fs::fstat(duplicate).map(|stat| stat.st_ino);
+        matches!((name, inode), (Ok(name), Ok(inode)) if name.to_str() == Some(&format!("socket:[{inode}]")))
+    }
+
+    fn own_pidfd(&self) -> Option<&OwnedFd> {
+        self.thread.as_ref().filter(|thread| !thread.is_of_process).map(|thread| &thread.pidfd)
+    }
+}
+
+fn open_process(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()
 }
 
 /// By the kernel's own word, or before Linux 6.13 by procfs'.
@@ -127,6 +184,10 @@ const MAX_SEEN: usize = 200;
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use rustix::net::sockopt;
+
     use super::*;
 
     #[test]
@@ -142,19 +203,46 @@ mod tests {
         assert_eq!(Credentials { cgroup: None, ..by_kernel }, by_procfs);
     }
 
+    fn held() -> Held {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        Held { id: 1, tid, instruction: 7, wish: nsntrace_sys::Wish::Namespace }
+    }
+
+    fn callers() -> Callers {
+        Callers::of(Place::of_this_thread().unwrap(), Reader::new(false))
+    }
+
     #[test]
     fn a_thread_is_looked_at_once_until_something_changes() {
-        let tid = rustix::thread::gettid().as_raw_nonzero().get();
-        let held = Held { id: 1, tid, instruction: 7, wish: nsntrace_sys::Wish::Namespace };
-        let mut callers = Callers::of(Place::of_this_thread().unwrap(), Reader::new(false));
+        let (held, mut callers) = (held(), callers());
         let mut told = Vec::new();
-        let first = callers.find(&held, |number, process| told.push((number, process.pid))).unwrap();
-        assert!(first.is_at_home);
+        let first = callers.find_at_home(&held, |number, process| told.push((number, process.pid)));
+        let first = first.unwrap().maker;
         assert_eq!(told, [(0, std::process::id())]);
-        let again = callers.find(&held, |_, _| unreachable!()).unwrap();
-        assert_eq!((again.maker, callers.seen.len()), (first.maker, 1));
-        callers.may_move(tid);
-        assert!(callers.find(&held, |_, _| unreachable!()).unwrap().is_at_home);
-        assert_eq!(callers.seen.len(), 0, "it is looked at each time");
+        assert_eq!(callers.find(&held, |_, _| unreachable!()).unwrap().maker, first);
+        assert_eq!(callers.seen.len(), 1);
+        callers.may_move(held.tid);
+        callers.home = Place::default();
+        assert!(callers.find_at_home(&held, |_, _| unreachable!()).is_none(), "it is looked at each time");
+        assert_eq!(callers.find(&held, |_, _| unreachable!()).unwrap().maker, first);
+        callers.forget(held.tid);
+        assert_eq!(callers.seen.len(), 0);
+    }
+
+    #[test]
+    fn a_descriptor_is_the_threads_own() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (fd, cookie) = (socket.as_raw_fd(), sockopt::socket_cookie(&socket).unwrap());
+        let (held, mut callers) = (held(), callers());
+        let caller = callers.find(&held, |_, _| {}).unwrap();
+        assert_eq!(sockopt::socket_cookie(caller.descriptor(fd).unwrap()).unwrap(), cookie);
+        assert_eq!(caller.descriptor(1 << 20).unwrap_err(), Errno::BADF);
+        // As before Linux 6.9.
+        let pidfd = open_process(std::process::id()).unwrap();
+        let mut caller = callers.seen.remove(&(held.tid, held.instruction)).unwrap();
+        caller.thread = Some(Thread { pidfd, is_of_process: true });
+        assert_eq!(sockopt::socket_cookie(caller.descriptor(fd).unwrap()).unwrap(), cookie);
+        assert!(!caller.has(1 << 20, socket.as_fd()));
+        assert!(!caller.has(fd, std::net::UdpSocket::bind("127.0.0.1:0").unwrap().as_fd()));
     }
 }

@@ -1,6 +1,6 @@
-//! Whose socket it is: sockets made under the eyes of a witness, and what became of them.
+//! Whose socket it is: sockets used under the eyes of a witness, and what became of them.
 //!
-//! Two sides, for two processes. [`Witness`] serves a program that asks before it makes internet sockets: it sees who asks, makes the socket, and says so
+//! Two sides, for two processes. [`Witness`] serves a program that asks before it uses internet sockets: it sees who asks and which socket it is, and says so
 //! over a [`Line`]. [`Holders`] looks into /proc for what nobody saw. On the other side [`Registry`] puts together what was said and what the kernel
 //! tells of sockets, and knows whose a packet is. docs/explained.md has the whole of it.
 #![forbid(unsafe_code)]

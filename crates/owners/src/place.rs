@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 
 /// Network namespace, control groups, and what a security module calls it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     netns: OsString,
     cgroup: Vec<u8>,

@@ -104,21 +104,24 @@ impl Registry {
             Word::Process(number, process) => {
                 self.processes.insert(number, Arc::new(process));
             }
-            Word::Made { cookie, maker } => {
-                self.made.insert(cookie, maker);
-                if let Some(departure) = self.strangers.remove(&cookie) {
-                    self.depart(&departure);
-                } else if self.made.len() > MAX_MADE {
-                    self.made.pop_first();
-                }
-            }
+            Word::Made { cookie, maker } => self.note(cookie, maker),
             Word::Ping(socket, maker) => push(&mut self.pings, (socket, maker), MAX_PINGS),
             Word::Pings(maker) => push(&mut self.pingers, maker, MAX_PINGS),
             Word::Holds { inode, maker } => {
                 self.holders.insert(inode, maker);
             }
             Word::Looked => self.looks += 1,
-            Word::Serve(_) | Word::Look | Word::Settle(_) => {}
+            Word::Serve(_) | Word::Look => {}
+        }
+    }
+
+    /// Takes in whose a socket is. It stays with whom it was first.
+    pub fn note(&mut self, cookie: u64, maker: Maker) {
+        self.made.entry(cookie).or_insert(maker);
+        if let Some(departure) = self.strangers.remove(&cookie) {
+            self.depart(&departure);
+        } else if self.made.len() > MAX_MADE {
+            self.made.pop_first();
         }
     }
 
@@ -275,6 +278,13 @@ mod tests {
         assert_eq!(ask("10.0.0.1:40001", "192.0.2.7:443"), None, "nobody saw it made");
         let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"));
         assert_eq!(udp, None);
+    }
+
+    #[test]
+    fn whoever_connects_what_another_made_does_not_take_it() {
+        let mut registry = registry();
+        registry.note(101, Maker { process: 2, tid: 1 });
+        assert_eq!(pid(registry.by_cookie(101, Certainty::Created)), Some((4321, Certainty::Created)));
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! The witness: serves the listener of a program, and says who made which socket.
 //!
 //! # Theory of operation
-//! A caller stands still until it has a word, so that procfs tells who it is without a race. What it wants is then made by the witness, in the same network
-//! namespace and for the same user, its name noted, and handed over. What must not be made for somebody (raw sockets, what is not TCP, UDP or
+//! A caller stands still until it has a word, so that procfs tells who it is without a race. Before a connection, or connections that come, the witness takes a duplicate of
+//! the caller's socket, notes its name and lets it go at once; the kernel then does what the caller wants. What may send without that, UDP and pings, is made by the witness, in the
+//! same network namespace and for the same user, its name noted, and handed over. What must not be made for somebody (raw sockets, what is not UDP or
 //! a ping; whatever is wanted in another namespace or control group) he makes himself, and every error is the caller's own.
 //!
 //! The witness serves for as long as somebody has the filter, also when nobody listens to it any more: else their sockets would fail.
 //!
 //! # Kernel interface
-//! `socket(2)`, `SO_COOKIE`; what `nsntrace_sys` has of seccomp.
+//! `socket(2)`, `SO_COOKIE`, `SO_DOMAIN`; what `nsntrace_sys` has of seccomp.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Mutex;
 
 use nsntrace_sys::{Held, Wish, as_file_user, give, let_go, next_held, take_turns};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,19 +21,17 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, soc
 use rustix::process::{getegid, geteuid};
 
 use crate::Process;
-use crate::caller::{Caller, Callers};
+use crate::caller::Callers;
 use crate::pings::may_ping;
 use crate::place::Place;
 use crate::process::Reader;
-use crate::word::{Line, Maker, Word};
+use crate::word::{Line, Word};
 
 /// Serves one listener.
 #[derive(Debug)]
 pub struct Witness<'a> {
     listener: OwnedFd,
     line: &'a Line,
-    /// Held while a socket that is somebody's is ours, too.
-    at_work: &'a Mutex<()>,
     callers: Callers,
     /// To whom our own sockets belong.
     own_user: (u32, u32),
@@ -44,8 +42,7 @@ pub struct Witness<'a> {
 /// What a socket is for, as far as we make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// TCP or UDP.
-    Transport,
+    Udp,
     Ping,
     /// Pings can be sent by it; the caller makes it.
     RawPing,
@@ -53,22 +50,16 @@ enum Kind {
 }
 
 impl<'a> Witness<'a> {
-    /// Serves callers in the network namespace of this thread, and tells `line` of them. Holds `at_work` while a socket that is
-    /// somebody's is ours, too.
+    /// Serves callers in the network namespace of this thread, and tells `line` of them.
     ///
     /// # Errors
     /// procfs does not tell where this thread is.
-    pub fn new(
-        listener: OwnedFd,
-        line: &'a Line,
-        at_work: &'a Mutex<()>,
-        wants_command_line: bool,
-    ) -> Result<Self, io::Error> {
+    pub fn new(listener: OwnedFd, line: &'a Line, wants_command_line: bool) -> Result<Self, io::Error> {
         let home = Place::of_this_thread().ok_or(io::ErrorKind::NotFound)?;
         take_turns(listener.as_fd());
         let callers = Callers::of(home, Reader::new(wants_command_line));
         let own_user = (geteuid().as_raw(), getegid().as_raw());
-        Ok(Self { listener, line, at_work, callers, own_user, can_give: true })
+        Ok(Self { listener, line, callers, own_user, can_give: true })
     }
 
     /// Serves until nobody has the filter any more.
@@ -80,8 +71,6 @@ impl<'a> Witness<'a> {
                 Err(Errno::INTR) => continue,
                 _ => return,
             }
-            let at_work = self.at_work;
-            let _until_answered = at_work.lock();
             // It may be gone already.
             if let Ok(held) = next_held(self.listener.as_fd()) {
                 self.answer(&held);
@@ -91,16 +80,46 @@ impl<'a> Witness<'a> {
 
     fn answer(&mut self, held: &Held) {
         let is_given = match held.wish {
+            Wish::Socket(wish) => self.stand_in(held, wish),
+            Wish::Connection { fd, has_internet_address } => {
+                // What we do not find out the kernel says itself.
+                let _unknown = self.look_at(held, fd, has_internet_address);
+                false
+            }
+            Wish::User => {
+                self.callers.forget(held.tid);
+                false
+            }
             Wish::Namespace => {
                 self.callers.may_move(held.tid);
                 false
             }
-            Wish::Socket(wish) => self.stand_in(held, wish),
         };
         if !is_given {
             // Whoever does not wait any more has his signal.
             let _gone = let_go(self.listener.as_fd(), held);
         }
+    }
+
+    /// Notes whose a socket is that is about to connect or to listen.
+    fn look_at(&mut self, held: &Held, fd: i32, has_internet_address: bool) -> Result<(), Errno> {
+        let line = self.line;
+        let tell = |number, process: &Process| {
+            line.say(&Word::Process(number, process.clone()));
+        };
+        let mut caller = self.callers.find(held, tell).ok_or(Errno::SRCH)?;
+        let mut taken = caller.descriptor(fd);
+        if taken.as_ref().is_err_and(|errno| *errno == Errno::SRCH) {
+            // Another thread has its number.
+            self.callers.forget(held.tid);
+            caller = self.callers.find(held, tell).ok_or(Errno::SRCH)?;
+            taken = caller.descriptor(fd);
+        }
+        let (socket, maker) = (taken?, caller.maker);
+        if has_internet_address || is_internet(&socket)? {
+            line.say(&Word::Made { cookie: sockopt::socket_cookie(&socket)?, maker });
+        }
+        Ok(())
     }
 
     /// Makes a socket for a caller; false if that is left to the caller.
@@ -109,18 +128,22 @@ impl<'a> Witness<'a> {
         let tell = |number, process: &Process| {
             line.say(&Word::Process(number, process.clone()));
         };
-        let caller = self.callers.find(held, tell).filter(|caller| caller.is_at_home);
-        let Some(caller) = caller else { return false };
+        let Some(caller) = self.callers.find_at_home(held, tell) else { return false };
+        let (maker, user) = (caller.maker, caller.credentials.file_user);
         match Kind::of(family, kind, protocol) {
-            Kind::Transport if self.can_give => {}
-            Kind::Ping if self.can_give && may_ping(caller.maker.tid) => {}
+            Kind::Udp if self.can_give => {}
+            Kind::Ping if self.can_give && may_ping(maker.tid) => {}
             Kind::Ping | Kind::RawPing => {
-                line.say(&Word::Pings(caller.maker));
+                line.say(&Word::Pings(maker));
                 return false;
             }
-            Kind::Transport | Kind::Other => return false,
+            Kind::Udp | Kind::Other => return false,
         }
-        let Ok((socket, cookie)) = self.make(&caller, [family, kind, protocol]) else { return false };
+        let Ok((socket, cookie)) = self.make(user, [family, kind, protocol]) else { return false };
+        if !is_ping(protocol) {
+            // Before it can send. Of a socket that nobody gets nothing is ever asked.
+            line.say(&Word::Made { cookie, maker });
+        }
         match give(self.listener.as_fd(), held, socket.as_fd(), kind & CLOSES_ON_EXEC != 0) {
             Ok(()) => {}
             Err(error) => {
@@ -129,28 +152,32 @@ impl<'a> Witness<'a> {
                 return false;
             }
         }
-        line.say(&told(protocol, socket, cookie, caller.maker));
+        if is_ping(protocol) {
+            // There is no word when it goes, and no asking: it is kept to ask it itself.
+            line.say(&Word::Ping(socket, maker));
+        }
         true
     }
 
-    fn make(&self, caller: &Caller, [family, kind, protocol]: [i32; 3]) -> Result<(OwnedFd, u64), Errno> {
+    fn make(&self, user: (u32, u32), [family, kind, protocol]: [i32; 3]) -> Result<(OwnedFd, u64), Errno> {
         let flags = SocketFlags::CLOEXEC
             | if kind & IS_NONBLOCKING != 0 { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         let kind = SocketType::from_raw(kind.unsigned_abs() & TYPE_MASK);
         let family = AddressFamily::from_raw(u16::try_from(family).map_err(|_unknown| Errno::AFNOSUPPORT)?);
         let protocol = std::num::NonZeroU32::new(protocol.unsigned_abs()).map(Protocol::from_raw);
         let make = || socket_with(family, kind, flags, protocol);
-        let user = caller.credentials.file_user;
         let socket = if user == self.own_user { make() } else { as_file_user(user, make) }?;
         let cookie = sockopt::socket_cookie(&socket)?;
         Ok((socket, cookie))
     }
 }
 
-/// Of a socket for pings there is no word when it goes, and no asking: it is kept to ask it itself.
-fn told(protocol: i32, socket: OwnedFd, cookie: u64, maker: Maker) -> Word {
-    let is_ping = [ipproto::ICMP, ipproto::ICMPV6].iter().any(|ping| is(protocol, *ping));
-    if is_ping { Word::Ping(socket, maker) } else { Word::Made { cookie, maker } }
+fn is_internet(socket: &OwnedFd) -> Result<bool, Errno> {
+    Ok([AddressFamily::INET, AddressFamily::INET6].contains(&sockopt::socket_domain(socket)?))
+}
+
+fn is_ping(protocol: i32) -> bool {
+    [ipproto::ICMP, ipproto::ICMPV6].iter().any(|ping| is(protocol, *ping))
 }
 
 impl Kind {
@@ -162,8 +189,7 @@ impl Kind {
             if family == i32::from(AddressFamily::INET.as_raw()) { ipproto::ICMP } else { ipproto::ICMPV6 };
         let default = |usual| protocol == 0 || is(protocol, usual);
         match SocketType::from_raw(kind.unsigned_abs() & TYPE_MASK) {
-            SocketType::STREAM if default(ipproto::TCP) => Self::Transport,
-            SocketType::DGRAM if default(ipproto::UDP) => Self::Transport,
+            SocketType::DGRAM if default(ipproto::UDP) => Self::Udp,
             SocketType::DGRAM if is(protocol, pings) => Self::Ping,
             SocketType::RAW if is(protocol, pings) || is(protocol, ipproto::RAW) => Self::RawPing,
             _ => Self::Other,
@@ -189,23 +215,20 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_to_the_caller() {
         let (inet, inet6) = (2, 10);
-        let (stream, dgram, raw, flags) = (1, 2, 3, 0o2_004_000);
+        let (dgram, raw, flags) = (2, 3, 0o2_004_000);
         for (call, kind) in [
-            ([inet, stream, 0], Kind::Transport),
-            ([inet, stream | flags, 6], Kind::Transport),
-            ([inet6, dgram | flags, 17], Kind::Transport),
+            ([inet, dgram, 0], Kind::Udp),
+            ([inet6, dgram | flags, 17], Kind::Udp),
             ([inet, dgram, 1], Kind::Ping),
             ([inet6, dgram, 58], Kind::Ping),
             ([inet6, dgram, 1], Kind::Other),
             ([inet, raw, 1], Kind::RawPing),
             ([inet, raw, 255], Kind::RawPing),
             ([inet, raw, 89], Kind::Other),
-            ([inet, stream, 262], Kind::Other),
-            ([inet, stream, 132], Kind::Other),
             ([inet, dgram, 136], Kind::Other),
             ([inet, 10, 0], Kind::Other),
-            ([inet, stream | 0x100, 0], Kind::Other),
-            ([inet, stream, -1], Kind::Other),
+            ([inet, dgram | 0x100, 0], Kind::Other),
+            ([inet, dgram, -1], Kind::Other),
         ] {
             let [family, ty, protocol] = call;
             assert_eq!(Kind::of(family, ty, protocol), kind, "{call:?}");

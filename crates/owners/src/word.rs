@@ -1,6 +1,7 @@
 //! What a witness says, and what it is told.
 //!
-//! One message a packet of a `SOCK_SEQPACKET` pair: a letter, numbers in this machine's order, then text.
+//! One message a packet of a `SOCK_SEQPACKET` pair: a letter, numbers in this machine's order, then text. Who made a socket is said for every one of them while the maker waits,
+//! so it goes by a pipe that wakes nobody: it is read when somebody wants to know. Only when that is full it goes like the rest.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -8,12 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, read, write};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::Process;
 
@@ -24,11 +25,9 @@ pub enum Word {
     Serve(OwnedFd),
     /// To the witness: look who holds which socket.
     Look,
-    /// To the witness: let go of this when you have let go of every socket that was handed over.
-    Settle(OwnedFd),
     /// There is a process.
     Process(u32, Process),
-    /// A socket was made for a thread.
+    /// A socket was made for a thread, or is about to have its first connection.
     Made {
         /// The kernel's name of the socket.
         cookie: u64,
@@ -50,7 +49,7 @@ pub enum Word {
     Looked,
 }
 
-/// A thread that has made a socket.
+/// A thread that has made a socket, or connected it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maker {
     /// Its process, by the witness's number.
@@ -61,10 +60,14 @@ pub struct Maker {
 
 /// One end of the pair.
 #[derive(Debug)]
-pub struct Line(OwnedFd);
+pub struct Line {
+    socket: OwnedFd,
+    /// Of the pipe from the witness.
+    notes: OwnedFd,
+}
 
 impl Line {
-    /// Makes both ends, with room for a crowd of messages.
+    /// Makes both ends, worker's and the witness', with room for a crowd of messages.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`: there are no descriptors left.
@@ -73,11 +76,18 @@ impl Line {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         // Without privilege there is room for some hundred.
         let _as_before = sockopt::set_socket_send_buffer_size_force(&other, ROOM);
-        Ok((Self(one), Self(other)))
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let _as_before = fcntl_setpipe_size(&writer, NOTES_ROOM);
+        Ok((Self { socket: one, notes: reader }, Self { socket: other, notes: writer }))
     }
 
     /// Says something; false if nobody hears it. Waits a moment for room, and not for ever: a caller may be waiting for us.
     pub fn say(&self, word: &Word) -> bool {
+        if let Word::Made { cookie, maker } = word
+            && write(&self.notes, &note(*cookie, *maker)).is_ok()
+        {
+            return true;
+        }
         let (bytes, descriptor) = word.encode();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -87,7 +97,7 @@ impl Line {
         }
         let mut send = || {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags)
+            sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut control, flags)
         };
         match send() {
             Err(Errno::AGAIN) => self.is_ready(PollFlags::OUT, PATIENCE) && send().is_ok(),
@@ -105,7 +115,7 @@ impl Line {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         loop {
             let mut buffer = [IoSliceMut::new(&mut bytes)];
-            match recvmsg(&self.0, &mut buffer, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
+            match recvmsg(&self.socket, &mut buffer, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
                 Ok(message) if message.bytes == 0 => return Err(Errno::PIPE),
                 Ok(message) => {
                     let descriptor = first_descriptor(&mut control);
@@ -120,26 +130,28 @@ impl Line {
         }
     }
 
-    /// Waits until the witness has let go of every socket that it has handed over: until then, closing one tells nobody.
-    /// Not longer than `patience`.
-    pub fn settle(&self, patience: Duration) {
-        let Ok((ours, theirs)) = pipe_with(PipeFlags::CLOEXEC) else { return };
-        if self.say(&Word::Settle(theirs)) {
-            let timeout = Timespec::try_from(patience).ok();
-            // Nothing is ever written to it: it is ready when its other end is gone.
-            let _late = poll(&mut [PollFd::new(&ours, PollFlags::IN)], timeout.as_ref());
+    /// Takes who was said to have made a socket. To be called before the rest is heard: which process it was is said there, and before.
+    pub fn notes(&self, mut take: impl FnMut(u64, Maker)) {
+        let mut bytes = [0; NOTE_BYTES * 256];
+        // A note is written at once, and read as a whole.
+        while let Ok(len @ 1..) = read(&self.notes, &mut bytes) {
+            for note in bytes[..len].as_chunks::<NOTE_BYTES>().0 {
+                let (cookie, maker) = read_note(*note);
+                take(cookie, maker);
+            }
         }
     }
 
     fn is_ready(&self, flags: PollFlags, patience: Duration) -> bool {
         let timeout = Timespec::try_from(patience).ok();
-        poll(&mut [PollFd::new(&self.0, flags)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
+        poll(&mut [PollFd::new(&self.socket, flags)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
     }
 }
 
+/// Readable when there is something to hear, other than notes.
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -154,13 +166,10 @@ fn first_descriptor(control: &mut RecvAncillaryBuffer<'_>) -> Option<OwnedFd> {
 impl Word {
     fn encode(&self) -> (Vec<u8>, Option<BorrowedFd<'_>>) {
         let numbers = |letter: u8, parts: &[&[u8]]| [&[letter], parts.concat().as_slice()].concat();
-        let made = |letter, Maker { process, tid }: &Maker, number: u64| {
-            numbers(letter, &[&number.to_ne_bytes(), &process.to_ne_bytes(), &tid.to_ne_bytes()])
-        };
+        let made = |letter, maker: &Maker, number: u64| numbers(letter, &[&note(number, *maker)]);
         match self {
             Self::Serve(listener) => (vec![SERVE], Some(listener.as_fd())),
             Self::Look => (vec![LOOK], None),
-            Self::Settle(end) => (vec![SETTLE], Some(end.as_fd())),
             Self::Looked => (vec![LOOKED], None),
             Self::Process(number, process) => (encode_process(*number, process), None),
             Self::Made { cookie, maker } => (made(MADE, maker, *cookie), None),
@@ -172,19 +181,10 @@ impl Word {
 
     fn decode(bytes: &[u8], descriptor: Option<OwnedFd>) -> Option<Self> {
         let (letter, rest) = bytes.split_first()?;
-        let made = |rest: &[u8]| {
-            let (number, rest) = rest.split_first_chunk()?;
-            let (process, rest) = rest.split_first_chunk()?;
-            let maker = Maker {
-                process: u32::from_ne_bytes(*process),
-                tid: u32::from_ne_bytes(*rest.first_chunk()?),
-            };
-            Some((u64::from_ne_bytes(*number), maker))
-        };
+        let made = |rest: &[u8]| Some(read_note(*rest.first_chunk()?));
         Some(match *letter {
             SERVE => Self::Serve(descriptor?),
             LOOK => Self::Look,
-            SETTLE => Self::Settle(descriptor?),
             LOOKED => Self::Looked,
             PROCESS => decode_process(rest)?,
             MADE => made(rest).map(|(cookie, maker)| Self::Made { cookie, maker })?,
@@ -194,6 +194,18 @@ impl Word {
             _ => return None,
         })
     }
+}
+
+/// A number of 64 bits, and a maker.
+fn note(number: u64, Maker { process, tid }: Maker) -> [u8; NOTE_BYTES] {
+    let maker = u64::from(process) << 32 | u64::from(tid);
+    (u128::from(number) << 64 | u128::from(maker)).to_ne_bytes()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "one part of it after the other")]
+fn read_note(bytes: [u8; NOTE_BYTES]) -> (u64, Maker) {
+    let note = u128::from_ne_bytes(bytes);
+    ((note >> 64) as u64, Maker { process: (note >> 32) as u32, tid: note as u32 })
 }
 
 /// Number, pid, parent, uid, start; name, path and command line: the last has NUL bytes of its own.
@@ -224,7 +236,6 @@ fn decode_process(mut bytes: &[u8]) -> Option<Word> {
 
 const SERVE: u8 = b'S';
 const LOOK: u8 = b'L';
-const SETTLE: u8 = b's';
 const PROCESS: u8 = b'p';
 const MADE: u8 = b'm';
 const PING: u8 = b'i';
@@ -235,13 +246,16 @@ const LOOKED: u8 = b'l';
 const MESSAGE_BYTES: usize = 16 * 1024;
 /// What the kernel may spend on messages that wait, bytes: some ten thousand.
 const ROOM: usize = 8 << 20;
+/// Cookie or inode, process and thread.
+const NOTE_BYTES: usize = 16;
+/// Of the pipe, bytes: 65536 notes. As much as the kernel gives to everybody.
+const NOTES_ROOM: usize = 1 << 20;
 /// How long a caller may have to wait since nobody listens to us.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[track_caller]
     fn crosses(word: &Word) {
@@ -270,44 +284,36 @@ mod tests {
         crosses(&Word::Serve(socket()));
         crosses(&Word::Look);
         crosses(&Word::Looked);
-        crosses(&Word::Settle(socket()));
-        crosses(&Word::Made { cookie: 1 << 40, maker });
         crosses(&Word::Ping(socket(), maker));
         crosses(&Word::Pings(maker));
         crosses(&Word::Holds { inode: 1, maker });
         crosses(&Word::Process(7, process));
     }
 
-    /// Whoever waits goes on when the other end has let go, or is gone, or after a while.
     #[test]
-    fn whoever_settles_is_not_kept_for_ever() {
+    fn who_made_a_socket_waits_until_somebody_wants_to_know() {
         let (one, other) = Line::pair().unwrap();
-        one.settle(Duration::from_millis(1));
-        let Some(Word::Settle(end)) = other.hear(RecvFlags::DONTWAIT).unwrap() else {
-            panic!("another word")
-        };
-        drop(end);
-        let is_settled = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let end = other.hear(RecvFlags::empty());
-                std::thread::sleep(Duration::from_millis(50));
-                is_settled.store(true, Ordering::SeqCst);
-                drop(end);
-            });
-            one.settle(Duration::MAX);
-            assert!(is_settled.load(Ordering::SeqCst), "it did not wait");
-        });
-        drop(other);
-        one.settle(Duration::MAX);
+        let maker = |tid| Maker { process: 7, tid };
+        for tid in 1..=1000 {
+            assert!(other.say(&Word::Made { cookie: u64::from(tid) << 33, maker: maker(tid) }));
+        }
+        assert!(one.hear(RecvFlags::DONTWAIT).unwrap().is_none(), "it woke somebody");
+        let mut heard = Vec::new();
+        one.notes(|cookie, maker| heard.push((cookie, maker)));
+        let said: Vec<_> = (1..=1000).map(|tid| (u64::from(tid) << 33, maker(tid))).collect();
+        assert_eq!(heard, said);
     }
 
     #[test]
     fn whoever_is_not_heard_goes_on() {
         let (one, other) = Line::pair().unwrap();
         let word = Word::Made { cookie: 1, maker: Maker { process: 1, tid: 1 } };
+        // First the pipe is full, then the socket.
         while other.say(&word) {}
-        assert!(one.hear(RecvFlags::DONTWAIT).unwrap().is_some());
+        assert!(matches!(one.hear(RecvFlags::DONTWAIT), Ok(Some(Word::Made { cookie: 1, .. }))));
+        let mut notes = 0;
+        one.notes(|_, _| notes += 1);
+        assert!(notes >= 1000, "{notes}");
         drop(one);
         assert!(!other.say(&word));
     }

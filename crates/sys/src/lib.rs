@@ -31,7 +31,7 @@ pub use notify::{Held, Wish, give, hold_sockets, is_held, let_go, next_held, tak
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, become_on_files, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
-pub use seccomp::confine;
+pub use seccomp::{confine, confine_but_for_descriptors};
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
 pub use time::format_local_time;
 pub use transparent::{bind_to_device, is_at_mark, set_transparent_v4, set_transparent_v6, unacknowledged};

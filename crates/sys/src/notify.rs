@@ -1,9 +1,10 @@
 //! System calls that ask somebody else first.
 //!
 //! # Theory of operation
-//! A filter holds the calls that make internet sockets, and those by which a thread changes its network namespace. Whoever has the filter's
-//! listener says what becomes of each: the kernel carries it out as if nothing had been, or the caller gets a descriptor made for it. All other calls
-//! pass by a bitmap. Calls numbered otherwise, as 32-bit programs make them, pass, too.
+//! A filter holds the calls before which no packet of a socket has been: of TCP those that connect and listen, since whoever has the filter's listener can look at
+//! the socket then; of other internet sockets the one that makes them, for they may send at once. Besides it holds calls by which a thread changes its network namespace or its
+//! user. The listener says what becomes of each: the kernel carries it out as if nothing had been, or the caller gets a descriptor made for it. All other
+//! calls pass by a bitmap. Calls numbered otherwise, as 32-bit programs make them, pass, too.
 //!
 //! When the last copy of the listener is closed, the calls that it holds, and all later ones, fail with `ENOSYS`. It hangs up when
 //! nobody has the filter any more (Linux 5.9).
@@ -21,7 +22,9 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use crate::packet::Insn;
-use crate::seccomp::{AUDIT_ARCH, JUMP_IF_EQUAL, LOAD_WORD, RETURN, install_listener, low_half};
+use crate::seccomp::{
+    AUDIT_ARCH, JUMP_IF_EQUAL, JUMP_IF_GREATER_OR_EQUAL, LOAD_WORD, RETURN, install_listener, low_half,
+};
 
 /// A call that waits for a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +42,17 @@ pub struct Held {
 /// What a held call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// `socket(family, type, protocol)`, the type with its flags.
+    /// `socket(family, type, protocol)`, the type with its flags: of the internet, and no stream.
     Socket([i32; 3]),
+    /// A connection, or connections that come, for what may be a socket.
+    Connection {
+        /// The caller's descriptor of it.
+        fd: i32,
+        /// The address is as long as one of the internet, neither more nor less.
+        has_internet_address: bool,
+    },
+    /// Another user.
+    User,
     /// Another network namespace, or perhaps one.
     Namespace,
 }
@@ -49,9 +61,10 @@ pub enum Wish {
 ///
 /// # Errors
 /// `EACCES` without `CAP_SYS_ADMIN` or `PR_SET_NO_NEW_PRIVS`; `EBUSY` where there is such a filter already; `ENOSYS` or `EINVAL`
-/// before Linux 5.0. In words: the calls of this machine are numbered in a way that is not known here.
+/// before Linux 5.0, and before 5.6, which could hold, but not let go. In words: the calls of this machine are numbered in a way that is not known here.
 pub fn hold_sockets() -> io::Result<OwnedFd> {
     let audit_arch = AUDIT_ARCH.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+    can_look_at_sockets()?;
     let program = program(audit_arch);
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     let listener = match install_listener(&program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
@@ -78,12 +91,24 @@ pub fn next_held(listener: BorrowedFd<'_>) -> io::Result<Held> {
     // SAFETY: the kernel writes one `seccomp_notif`, whose size is part of the ioctl's number.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_RECV, &raw mut notif) })?;
     let libc::seccomp_notif { id, pid, data, .. } = notif;
-    let wish = if i64::from(data.nr) == libc::SYS_socket {
-        Wish::Socket([int(data.args[0]), int(data.args[1]), int(data.args[2])])
-    } else {
-        Wish::Namespace
-    };
+    let wish = wish(i64::from(data.nr), data.args.map(int));
     Ok(Held { id, tid: pid.cast_signed(), instruction: data.instruction_pointer, wish })
+}
+
+fn wish(number: i64, arguments: [i32; 6]) -> Wish {
+    let [first, second, third, ..] = arguments;
+    match number {
+        libc::SYS_socket => Wish::Socket([first, second, third]),
+        libc::SYS_connect => {
+            let has_internet_address = ADDRESS_LENS.contains(&third.cast_unsigned());
+            Wish::Connection { fd: first, has_internet_address }
+        }
+        libc::SYS_listen | libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
+            Wish::Connection { fd: first, has_internet_address: false }
+        }
+        libc::SYS_setns | libc::SYS_unshare => Wish::Namespace,
+        _ => Wish::User,
+    }
 }
 
 /// Whether a call still waits: what was read of its thread meanwhile is that thread's.
@@ -134,34 +159,90 @@ fn int(register: u64) -> i32 {
     (register as u32).cast_signed()
 }
 
-/// Holds `socket()` of two families, `unshare()` of a network namespace, and `setns()`. Everything else is allowed, and so is every call of
-/// another architecture; x32's numbers are none of these.
-fn program(audit_arch: u32) -> Vec<Insn> {
-    let load = |offset: usize| Insn { code: LOAD_WORD, jt: 0, jf: 0, k: low_half(offset) };
-    let jump = |code, k, jt, jf| Insn { code, jt, jf, k };
-    let give = |k| Insn { code: RETURN, jt: 0, jf: 0, k };
-    let first_argument = offset_of!(libc::seccomp_data, args) + LOW_WORD;
-    vec![
-        load(offset_of!(libc::seccomp_data, arch)),
-        jump(JUMP_IF_EQUAL, audit_arch, 0, 10),
-        load(offset_of!(libc::seccomp_data, nr)),
-        jump(JUMP_IF_EQUAL, low_half(libc::SYS_socket), 2, 0),
-        jump(JUMP_IF_EQUAL, low_half(libc::SYS_setns), 6, 0),
-        jump(JUMP_IF_EQUAL, low_half(libc::SYS_unshare), 3, 6),
-        load(first_argument),
-        jump(JUMP_IF_EQUAL, libc::AF_INET.cast_unsigned(), 3, 0),
-        jump(JUMP_IF_EQUAL, libc::AF_INET6.cast_unsigned(), 2, 3),
-        load(first_argument),
-        jump(JUMP_IF_ANY_BIT, libc::CLONE_NEWNET.cast_unsigned(), 0, 1),
-        give(libc::SECCOMP_RET_USER_NOTIF),
-        give(libc::SECCOMP_RET_ALLOW),
-    ]
+/// `ENOSYS` before Linux 5.6.
+fn can_look_at_sockets() -> io::Result<()> {
+    // SAFETY: pidfd_getfd(2) takes integers; there is no such descriptor.
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_getfd, -1, -1, 0) };
+    let error = io::Error::last_os_error();
+    if done < 0 && error.raw_os_error() == Some(libc::ENOSYS) { Err(error) } else { Ok(()) }
 }
 
+/// Everything that is not held is allowed, and so is every call of another architecture; x32's numbers are none of these.
+fn program(audit_arch: u32) -> Vec<Insn> {
+    let is_arch = insn(JUMP_IF_EQUAL, audit_arch, 1, 0);
+    let mut insns = vec![load(offset_of!(libc::seccomp_data, arch)), is_arch, ALLOW];
+    insns.push(load(offset_of!(libc::seccomp_data, nr)));
+    let mut on = |number: libc::c_long, then: &[Insn]| {
+        // A call's block is left with a word on it: so the number is still there for the next.
+        let len = u8::try_from(then.len()).unwrap_or(u8::MAX);
+        insns.push(insn(JUMP_IF_EQUAL, low_half(number), 0, len));
+        insns.extend(then);
+    };
+    let if_any_bit = |argument, bits: libc::c_int| {
+        [load_argument(argument), insn(JUMP_IF_ANY_BIT, bits.cast_unsigned(), 1, 0), ALLOW, HOLD]
+    };
+    on(libc::SYS_sendto, &if_any_bit(3, libc::MSG_FASTOPEN));
+    on(libc::SYS_sendmsg, &if_any_bit(2, libc::MSG_FASTOPEN));
+    on(libc::SYS_sendmmsg, &if_any_bit(3, libc::MSG_FASTOPEN));
+    on(libc::SYS_connect, &IF_ADDRESS_MAY_BE_INTERNET);
+    on(libc::SYS_socket, &IF_INTERNET_AND_NO_STREAM);
+    on(libc::SYS_unshare, &if_any_bit(0, libc::CLONE_NEWNET));
+    for number in
+        [libc::SYS_listen, libc::SYS_setns, libc::SYS_setuid, libc::SYS_setreuid, libc::SYS_setresuid]
+    {
+        on(number, &[HOLD]);
+    }
+    insns.push(ALLOW);
+    insns
+}
+
+/// An internet socket takes an address of 16 bytes or more. Of 110 bytes is `struct sockaddr_un`, and nothing else.
+const IF_ADDRESS_MAY_BE_INTERNET: [Insn; 5] = [
+    load_argument(2),
+    insn(JUMP_IF_EQUAL, 110, 1, 0),
+    insn(JUMP_IF_GREATER_OR_EQUAL, ADDRESS_LENS[0], 1, 0),
+    ALLOW,
+    HOLD,
+];
+
+const IF_INTERNET_AND_NO_STREAM: [Insn; 8] = [
+    load_argument(0),
+    insn(JUMP_IF_EQUAL, libc::AF_INET.cast_unsigned(), 1, 0),
+    insn(JUMP_IF_EQUAL, libc::AF_INET6.cast_unsigned(), 0, 3),
+    load_argument(1),
+    insn(AND, SOCK_TYPE_MASK, 0, 0),
+    insn(JUMP_IF_EQUAL, libc::SOCK_STREAM.cast_unsigned(), 0, 1),
+    ALLOW,
+    HOLD,
+];
+
+const ALLOW: Insn = insn(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
+const HOLD: Insn = insn(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0);
+
+const fn insn(code: u16, k: u32, jt: u8, jf: u8) -> Insn {
+    Insn { code, jt, jf, k }
+}
+
+/// The low word of an argument: an int is not more, and the kernel does not look at the rest.
+const fn load_argument(number: usize) -> Insn {
+    load(offset_of!(libc::seccomp_data, args) + number * size_of::<u64>() + LOW_WORD)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an offset in a structure of 64 bytes")]
+const fn load(offset: usize) -> Insn {
+    insn(LOAD_WORD, offset as u32, 0, 0)
+}
+
+/// `sizeof(struct sockaddr_in)` and `sizeof(struct sockaddr_in6)`.
+const ADDRESS_LENS: [u32; 2] = [16, 28];
+/// include/linux/net.h.
+const SOCK_TYPE_MASK: u32 = 0xf;
 /// Where in a register's eight bytes the low word is.
 const LOW_WORD: usize = if cfg!(target_endian = "big") { 4 } else { 0 };
 /// include/uapi/linux/bpf_common.h: `BPF_JMP | BPF_JSET | BPF_K`.
 const JUMP_IF_ANY_BIT: u16 = 0x45;
+/// `BPF_ALU | BPF_AND | BPF_K`.
+const AND: u16 = 0x54;
 
 /// include/uapi/asm-generic/ioctl.h: direction (1 writes, 2 reads), size, `SECCOMP_IOC_MAGIC`, number.
 const fn ioctl(direction: u32, size: usize, number: u32) -> libc::Ioctl {
@@ -183,7 +264,7 @@ mod tests {
     use super::*;
 
     /// What the program says to a call: a machine for the few instructions that it uses.
-    fn verdict(arch: u32, number: i64, first_argument: u64) -> u32 {
+    fn verdict(arch: u32, number: i64, arguments: [u64; 6]) -> u32 {
         let insns = program(7);
         let (mut accumulator, mut at) = (0, 0);
         loop {
@@ -192,33 +273,86 @@ mod tests {
             at += 1;
             match code {
                 LOAD_WORD => {
-                    accumulator = match k {
+                    accumulator = match k as usize {
                         0 => low_half(number),
                         4 => arch,
-                        _ => int(first_argument).cast_unsigned(),
+                        offset => int(arguments[(offset - 16) / 8]).cast_unsigned(),
                     }
                 }
+                AND => accumulator &= k,
                 JUMP_IF_EQUAL => at += jump(accumulator == k),
+                JUMP_IF_GREATER_OR_EQUAL => at += jump(accumulator >= k),
                 JUMP_IF_ANY_BIT => at += jump(accumulator & k != 0),
-                _ => return k,
+                RETURN => return k,
+                code => panic!("{code:#x}"),
             }
         }
     }
 
-    #[test]
-    fn internet_sockets_and_namespaces_are_held_and_nothing_else() {
-        let holds = |number, argument| verdict(7, number, argument) == libc::SECCOMP_RET_USER_NOTIF;
-        for (family, is_held) in [(libc::AF_UNIX, false), (libc::AF_INET, true), (libc::AF_INET6, true)] {
-            let family = u64::from(family.unsigned_abs());
-            assert_eq!(holds(libc::SYS_socket, family), is_held, "{family}");
-            assert_eq!(holds(libc::SYS_socket, family | 1 << 40), is_held, "an int is half a register");
-            assert!(!holds(libc::SYS_connect, family));
-            assert_eq!(verdict(8, libc::SYS_socket, family), libc::SECCOMP_RET_ALLOW, "another architecture");
+    fn holds(number: i64, arguments: &[i32]) -> bool {
+        let mut registers = [0; 6];
+        for (register, argument) in registers.iter_mut().zip(arguments) {
+            // An int is half a register, and what is in the other does not count.
+            *register = u64::from(argument.cast_unsigned()) | 0xab << 40;
         }
-        assert!(!holds(libc::SYS_socket, libc::AF_NETLINK.unsigned_abs().into()));
-        assert!(!holds(libc::SYS_socket | 0x4000_0000, libc::AF_INET.unsigned_abs().into()), "x32");
-        assert!(holds(libc::SYS_setns, 3));
-        assert!(holds(libc::SYS_unshare, (libc::CLONE_NEWNET | libc::CLONE_NEWNS).unsigned_abs().into()));
-        assert!(!holds(libc::SYS_unshare, libc::CLONE_NEWNS.unsigned_abs().into()));
+        assert_eq!(verdict(8, number, registers), libc::SECCOMP_RET_ALLOW, "another architecture");
+        assert_eq!(verdict(7, number | 0x4000_0000, registers), libc::SECCOMP_RET_ALLOW, "x32");
+        verdict(7, number, registers) == libc::SECCOMP_RET_USER_NOTIF
+    }
+
+    #[test]
+    fn internet_sockets_that_may_send_at_once_are_held() {
+        let (stream, datagram, raw, flags) = (1, 2, 3, 0o2_004_000);
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            assert!(!holds(libc::SYS_socket, &[family, stream | flags, 0]));
+            for kind in [datagram, datagram | flags, raw] {
+                assert!(holds(libc::SYS_socket, &[family, kind, 0]), "{family} {kind}");
+            }
+        }
+        for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET] {
+            assert!(!holds(libc::SYS_socket, &[family, datagram, 0]), "{family}");
+        }
+    }
+
+    #[test]
+    fn connections_are_held_and_those_of_unix_mostly_not() {
+        for (len, is_held) in
+            [(0, false), (12, false), (15, false), (16, true), (28, true), (110, false), (128, true)]
+        {
+            assert_eq!(holds(libc::SYS_connect, &[3, 7, len]), is_held, "{len}");
+        }
+        assert!(holds(libc::SYS_listen, &[3, 128]));
+        for (number, flags_at) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+            let mut arguments = [-1; 6];
+            arguments[flags_at] = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+            assert!(!holds(number, &arguments));
+            arguments[flags_at] |= libc::MSG_FASTOPEN;
+            assert!(holds(number, &arguments));
+        }
+        for number in [libc::SYS_close, libc::SYS_write, libc::SYS_accept4, libc::SYS_bind, libc::SYS_execve]
+        {
+            assert!(!holds(number, &[-1; 6]), "{number}");
+        }
+    }
+
+    #[test]
+    fn whoever_goes_elsewhere_or_becomes_another_is_held() {
+        assert!(holds(libc::SYS_setns, &[3]));
+        assert!(holds(libc::SYS_unshare, &[libc::CLONE_NEWNET | libc::CLONE_NEWNS]));
+        assert!(!holds(libc::SYS_unshare, &[libc::CLONE_NEWNS]));
+        assert!(holds(libc::SYS_setresuid, &[0, 0, 0]));
+    }
+
+    #[test]
+    fn a_wish_is_read_as_the_kernel_reads_it() {
+        let arguments = [3, 2, 28, 4, 5, 6];
+        assert_eq!(wish(libc::SYS_socket, arguments), Wish::Socket([3, 2, 28]));
+        let connection = |has_internet_address| Wish::Connection { fd: 3, has_internet_address };
+        assert_eq!(wish(libc::SYS_connect, arguments), connection(true));
+        assert_eq!(wish(libc::SYS_connect, [3, 2, 128, 0, 0, 0]), connection(false));
+        assert_eq!(wish(libc::SYS_listen, arguments), connection(false));
+        assert_eq!(wish(libc::SYS_sendmsg, arguments), connection(false));
+        assert_eq!(wish(libc::SYS_unshare, arguments), Wish::Namespace);
+        assert_eq!(wish(libc::SYS_setuid, arguments), Wish::User);
     }
 }

@@ -21,8 +21,22 @@ use crate::packet::Insn;
 /// `ENOSYS` or `EINVAL` where the kernel has no filters for system calls, `EACCES` without `PR_SET_NO_NEW_PRIVS`. In words: the calls of
 /// this machine are numbered in a way that is not known here.
 pub fn confine() -> io::Result<()> {
+    confine_to(FORBIDDEN)
+}
+
+/// The same, but for pidfd_getfd(2): whoever is to say whose a socket is takes a descriptor of it.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_but_for_descriptors() -> io::Result<()> {
+    let forbidden: Vec<_> =
+        FORBIDDEN.iter().copied().filter(|&number| number != libc::SYS_pidfd_getfd).collect();
+    confine_to(&forbidden)
+}
+
+fn confine_to(forbidden: &[libc::c_long]) -> io::Result<()> {
     let audit_arch = AUDIT_ARCH.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-    let program = program(audit_arch, FORBIDDEN);
+    let program = program(audit_arch, forbidden);
     match install(&program, libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW) {
         // Before Linux 4.17.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -88,7 +102,7 @@ pub(crate) const LOAD_WORD: u16 = 0x20;
 /// `BPF_JMP | BPF_JEQ | BPF_K`.
 pub(crate) const JUMP_IF_EQUAL: u16 = 0x15;
 /// `BPF_JMP | BPF_JGE | BPF_K`.
-const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
+pub(crate) const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
 /// `BPF_RET | BPF_K`.
 pub(crate) const RETURN: u16 = 0x06;
 /// arch/x86/include/uapi/asm/unistd.h: `__X32_SYSCALL_BIT`.

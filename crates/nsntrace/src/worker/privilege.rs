@@ -49,6 +49,11 @@ pub(super) fn confine() {
     let _unsupported = nsntrace_sys::confine();
 }
 
+/// The same for the witness, which takes descriptors of sockets to see which they are.
+pub(super) fn confine_witness() {
+    let _unsupported = nsntrace_sys::confine_but_for_descriptors();
+}
+
 fn needed_for_network(transport: Transport) -> CapabilitySet {
     match transport {
         // Links, rules and settings are taken back; what is left of the program is ended.

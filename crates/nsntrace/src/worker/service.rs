@@ -171,9 +171,6 @@ impl<'a> Service<'a> {
     /// Gives connections of the ended program, whose last bytes are the kernel's by now, the time to close.
     fn wait_for_connections(&mut self, linger: Duration) {
         let began = Instant::now();
-        if let Some(line) = self.line.as_ref().filter(|_| self.has_more_to_record()) {
-            line.settle(SETTLING);
-        }
         while self.has_more_to_record() && self.is_closing(began.elapsed(), linger) {
             self.serve(Some(Instant::now() + LINGER_STEP));
         }
@@ -267,8 +264,6 @@ fn timespec(duration: Duration) -> Timespec {
 
 /// As long as a peer that answers at all takes to do so.
 const LINGER_LISTENING: Duration = Duration::from_millis(200);
-/// As long as the witness may have to wait for a processor.
-const SETTLING: Duration = Duration::from_millis(500);
 /// How soon a connection is seen to have closed.
 const LINGER_STEP: Duration = Duration::from_millis(5);
 /// How long a front that is gone is still worth a write that does not end.

@@ -1,4 +1,4 @@
-//! The process that sees the program's sockets being made.
+//! The process that sees whose the program's sockets are.
 //!
 //! # Theory of operation
 //! It is not worker, since it must be able to look into the program's processes, and worker reads what comes from the network and must not.
@@ -6,11 +6,11 @@
 //! stays outside and is what procfs shows, looks for holders. It outlives worker for as long as somebody's sockets depend on it.
 //!
 //! # Kernel interface
-//! `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` for procfs, `CAP_SETUID` and `CAP_SETGID` for whom sockets belong to; setns(2).
+//! `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` for procfs and pidfd_getfd(2), `CAP_SETUID` and `CAP_SETGID` for whom sockets belong to; setns(2).
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use nsntrace_netns::Netns;
@@ -48,16 +48,16 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
     let _unnamed = rustix::thread::set_name(c"nsntrace-witness");
     privilege::begin(plan)?;
     let wants_command_line = plan.options.process_info.has_command_lines();
-    let (line, at_work) = (Arc::new(line), Mutex::new(()));
+    let line = Arc::new(line);
     let (listeners, given) = channel();
     let (entered, has_entered) = channel();
     thread::scope(|scope| {
-        let (theirs, at_work) = (line.clone(), &at_work);
+        let theirs = line.clone();
         let serving = thread::Builder::new().name("nsntrace-sockets".into()).spawn_scoped(scope, move || {
             let is_inside = netns.enter().is_ok() && privilege::keep(NEEDED).is_ok();
             drop(entered);
             if is_inside {
-                serve(&given, &theirs, at_work, wants_command_line);
+                serve(&given, &theirs, wants_command_line);
             }
         });
         serving.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -66,16 +66,11 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
         let mut holders = Holders::of(netns.as_fd(), wants_command_line)
             .map_err(|error| Failure::of("cannot read /proc", &error))?;
         privilege::keep(NEEDED)?;
-        privilege::confine();
+        privilege::confine_witness();
         while let Ok(word) = line.hear(RecvFlags::empty()) {
             match word {
                 Some(Word::Serve(listener)) => drop(listeners.send(listener)),
                 Some(Word::Look) => holders.look(&line),
-                // Once the thread has nothing in hand.
-                Some(Word::Settle(end)) => {
-                    drop(at_work.lock());
-                    drop(end);
-                }
                 _ => {}
             }
         }
@@ -85,9 +80,9 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
 }
 
 /// Serves the listener that comes, until nobody needs it.
-fn serve(listeners: &Receiver<OwnedFd>, line: &Line, at_work: &Mutex<()>, wants_command_line: bool) {
+fn serve(listeners: &Receiver<OwnedFd>, line: &Line, wants_command_line: bool) {
     for listener in listeners {
-        if let Ok(witness) = Witness::new(listener, line, at_work, wants_command_line) {
+        if let Ok(witness) = Witness::new(listener, line, wants_command_line) {
             witness.serve();
         }
     }

@@ -131,6 +131,7 @@ impl Owners {
 impl State {
     /// Takes in what was said up to now.
     fn take_in(&mut self, line: &Line) {
+        line.notes(|cookie, maker| self.registry.note(cookie, maker));
         while !self.is_witness_gone {
             match line.hear(RecvFlags::DONTWAIT) {
                 Ok(Some(word)) => self.registry.hear(word),
