@@ -94,3 +94,20 @@ fn a_thousand_children_that_live_for_a_moment() {
 fn a_thousand_children_by_proxy() {
     thousand_children("proxy");
 }
+
+/// What is connected in an unusual way is as well known, and works as well.
+#[test]
+fn every_way_to_connect() {
+    let lab = Lab::new(&Plan::default());
+    let options = ["-o", "trace.pcapng", "--report", "trace.json"];
+    let program = ["python3", "-c", include_str!("connections.py")];
+    let finished = lab.start(&[&options[..], &program].concat()).wait().succeeded();
+    let report = Report::new(finished, &lab.dir.join("trace.pcapng"));
+    let mut said = said(&report);
+    assert!(said.len() > 700, "{}", said.len());
+    let mut commented = commented(&report, "tcp.srcport", "-> ");
+    // Nobody said who was refused.
+    commented.retain(|port, _| said.contains_key(port));
+    said.retain(|port, pids| commented.get(port) != Some(pids));
+    assert_eq!(said, BTreeMap::new(), "{commented:?}");
+}
