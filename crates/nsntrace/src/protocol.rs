@@ -147,7 +147,8 @@ impl Channel {
         let mut bytes = [0_u8; MESSAGE_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        loop {
+        let mut failures = 0;
+        while failures < TRIES {
             let mut buffer = [IoSliceMut::new(&mut bytes)];
             match recvmsg(&self.0, &mut buffer, &mut control, RecvFlags::CMSG_CLOEXEC) {
                 Ok(message) if message.bytes == 0 => return None,
@@ -157,9 +158,11 @@ impl Channel {
                 }
                 // The other is gone and has left something unread. The kernel says so once; then comes what it had said before.
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
-                Err(_gone) => return None,
+                // Without memory the kernel leaves the message where it is.
+                Err(_) => failures += 1,
             }
         }
+        None
     }
 }
 
@@ -275,6 +278,8 @@ const FINISH: &str = "finish";
 const HURRY: &str = "hurry";
 const CREATIONS: &str = "creations";
 const SEPARATOR: char = '\0';
+/// How often a message is asked for that the kernel cannot hand over: whoever gives up takes the other for gone.
+const TRIES: u32 = 3;
 /// More than any message needs.
 const MESSAGE_BYTES: usize = 8192;
 
