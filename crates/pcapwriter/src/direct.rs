@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //! With `O_DIRECT` the kernel moves pages of ours to the disk instead of copying them into its cache first, which is what writing costs most. In return
-//! memory, offset and length must be multiples of the device's blocks. So records are collected in one aligned buffer of 1 MiB,
-//! which is written when it is full. What is left when packets become few, or at the end, goes the usual way; the next piece then is as
+//! memory, offset and length must be multiples of the device's blocks. So records are collected in one aligned buffer of 1 MiB (2 MiB for
+//! [`PastCache::Always`]), which is written when it is full. What is left when packets become few, or at the end, goes the usual way; the next piece then is as
 //! much shorter as it takes to be aligned again. A file system that cannot do it, or changes its mind, gets the usual way from then on.
 //!
 //! # Kernel interface
@@ -28,7 +28,7 @@ pub use self::pace::PastCache;
 use self::stage::{Stage, is_aligned};
 use crate::output::Output;
 
-/// A regular file that is written past the page cache, in pieces of 1 MiB, when that is the better way.
+/// A regular file that is written past the page cache, in large pieces, when that is the better way.
 ///
 /// Dropped without [`finish`](Output::finish), it writes what it has taken, and nobody learns of a failure.
 #[derive(Debug)]
@@ -65,7 +65,10 @@ impl DirectFile {
             can_direct: true,
             is_direct: true,
             pace: Pace::new(when, Instant::now()),
-            stage: Stage::new(),
+            stage: match when {
+                PastCache::Always => Stage::huge(),
+                PastCache::WhenFast => Stage::new(),
+            },
             written: 0,
             ends: VecDeque::new(),
             kept: 0,
