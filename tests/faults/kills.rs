@@ -1,12 +1,12 @@
-//! SIGKILL of front, of worker, of the process that becomes the program, of front and worker, and of all three, at random moments of set-up,
-//! run and teardown.
+//! SIGKILL of front, of worker, of the witness, of the process that becomes the program, of front and worker, and of all of them, at random moments
+//! of set-up, run and teardown.
 
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nsntrace_testkit::{Lab, Process, Residue, becoming_program_of, until, worker_of};
+use nsntrace_testkit::{Lab, Process, Residue, becoming_program_of, until, witness_of, worker_of};
 
 use crate::caller::Caller;
 use crate::chance::Chance;
@@ -16,6 +16,7 @@ use crate::chance::Chance;
 enum Victim {
     Front,
     Worker,
+    Witness,
     /// What is ours until it becomes the program.
     Program,
     /// Front and worker.
@@ -31,6 +32,10 @@ impl Victim {
         if is_front_meant {
             // Else front might see the end of another, and do something about it.
             front.signal(SIGSTOP);
+        }
+        if is_meant(&[Self::Witness, Self::All]) {
+            let witness = worker_of(front.pid()).and_then(|worker| witness_of(worker.pid));
+            witness.inspect(|witness| witness.signal(SIGKILL));
         }
         if is_meant(&[Self::Worker, Self::Both, Self::All]) {
             worker_of(front.pid()).inspect(|worker| worker.signal(SIGKILL));
@@ -93,6 +98,8 @@ fn kill_at(
         Victim::Front => (status == 137 || status == 0, true),
         // A front that had its answer already has gone, and nobody looks after a worker then.
         Victim::Worker => (status == 125 && is_told(&finished.stderr) || status == 0, status == 125),
+        // The program's connections fail, and it says so in its own way.
+        Victim::Witness => (status < 100 || status == 125 && finished.stderr.contains("nsntrace: "), true),
         // Before its exec it is a failure of ours, afterwards the program's own end. Until worker has a session it may be met instead.
         Victim::Program => {
             let is_ours = finished.stderr.contains(UNSTARTED) || is_told(&finished.stderr);
@@ -175,6 +182,11 @@ fn worker_by_nat() {
 }
 
 #[test]
+fn witness_by_nat() {
+    check(Caller::Root, Victim::Witness);
+}
+
+#[test]
 fn program_by_nat() {
     check(Caller::Root, Victim::Program);
 }
@@ -197,6 +209,11 @@ fn front_by_proxy() {
 #[test]
 fn worker_by_proxy() {
     check(Caller::User, Victim::Worker);
+}
+
+#[test]
+fn witness_by_proxy() {
+    check(Caller::User, Victim::Witness);
 }
 
 #[test]

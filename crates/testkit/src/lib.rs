@@ -34,6 +34,6 @@ pub use machine::Machine;
 pub use process::{Finished, Process};
 pub use report::Report;
 pub use residue::Residue;
-pub use tree::{Member, becoming_program_of, program_of, worker_of};
+pub use tree::{Member, becoming_program_of, program_of, witness_of, worker_of};
 pub use wait::{until, within};
 pub use work_dir::WorkDir;

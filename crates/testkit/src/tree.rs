@@ -76,6 +76,11 @@ pub fn becoming_program_of(front: u32) -> Option<Member> {
     children(front).into_iter().find(|child| child.session == home.session)
 }
 
+/// The witness: worker's child.
+pub fn witness_of(worker: u32) -> Option<Member> {
+    children(worker).into_iter().next()
+}
+
 fn children(pid: u32) -> Vec<Member> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
