@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nsntrace_testkit::{CaptureFile, Finished, Lab, Plan, Process, Report, nsntrace, until};
+use nsntrace_testkit::{CaptureFile, Finished, Lab, Plan, Process, Report, Residue, nsntrace, until};
 
 /// Lines of packets among others: they begin with a time, `  0.000123 `.
 fn lines(text: &str) -> Vec<&str> {
@@ -296,4 +296,24 @@ fn a_reader_that_has_seen_enough_ends_nothing_but_the_lines() {
     let finished = bash(&lab, script).wait().succeeded();
     assert_eq!((lines(&finished.text()).len(), finished.stderr.as_str()), (1, ""));
     assert_eq!(CaptureFile::new(&lab.dir.join("x.pcap")).packets(), 20_000);
+}
+
+/// Whoever waits for lines can give up, or be killed: then nobody of ours waits for a reader that will never read.
+#[test]
+fn a_reader_that_never_reads_keeps_nobody() {
+    let lab = Lab::new(&Plan::default());
+    std::fs::write(lab.dir.join("send.py"), SEND).expect("our directory");
+    let before = Residue::of(&lab.host);
+    for signal in [15, 9] {
+        let script = "mkfifo p; exec 9<>p; exec $NT -q --print=p -o x.pcap python3 send.py 20000";
+        let mut process = bash(&lab, script);
+        until("all is sent", Duration::from_mins(1), || lab.dir.join("sent").exists().then_some(()));
+        until("front ends", Duration::from_mins(1), || {
+            process.signal(signal);
+            process.has_ended().then_some(())
+        });
+        let left = before.left_after(Duration::from_mins(1), &lab.host, |_| false);
+        assert!(left.is_empty(), "signal {signal}: {left}");
+        lab.host.sh(&format!("cd {}; rm p sent", lab.dir.path().display()));
+    }
 }

@@ -7,7 +7,6 @@
 //! with it, as if the shell had started it itself.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use nsntrace_keylog::Fifo;
@@ -19,7 +18,7 @@ use rustix::process::{
 
 use crate::events::{Event, Events, Watch, pass_on, stop_with};
 use crate::failure::Failure;
-use crate::lines::{self, Carrier};
+use crate::lines::{Carrier, LinesFile};
 use crate::messages::{self, Messages};
 use crate::plan::Plan;
 use crate::program::{Program, Waiting, Words};
@@ -63,9 +62,7 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     let keylog = plan.keylog.as_ref();
     let (netns, inside) = Netns::create(|| Inside::open(&servers, keylog))?;
     let mut inside = inside?;
-    let pipe = plan.lines.as_ref().map(|_| lines::pipe()).transpose()?;
-    let (lines, writer) = pipe.unzip();
-    inside.lines = writer;
+    inside.lines = plan.lines.as_ref().map(LinesFile::make_pipe).transpose()?;
     let keys = copy_of(inside.keys.as_ref())?;
     let channel = worker::fork(plan, &netns, inside, inherited)?;
     plan.outfile.hand_over();
@@ -92,7 +89,6 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         events: watch.with(channel),
         netns,
         _keys: keys,
-        carried: lines,
         carrier: None,
         lines: Vec::new(),
         offences: Vec::new(),
@@ -119,8 +115,6 @@ struct Front {
     netns: Netns,
     /// Held, so that nobody who opens the pipe waits for a reader, whatever becomes of worker.
     _keys: Option<Fifo>,
-    /// Where lines of packets come from, until they are carried.
-    carried: Option<OwnedFd>,
     carrier: Option<Carrier>,
     /// Who was talked to.
     lines: Vec<String>,
@@ -308,9 +302,7 @@ impl Front {
 
     /// Lets lines of packets go where they belong, behind our own words.
     fn carry_lines(&mut self, plan: &Plan) -> Result<(), Failure> {
-        if let (Some(from), Some(to)) = (self.carried.take(), &plan.lines) {
-            self.carrier = Some(Carrier::start(from, to)?);
-        }
+        self.carrier = plan.lines.as_ref().map(Carrier::start).transpose()?;
         Ok(())
     }
 

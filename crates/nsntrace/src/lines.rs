@@ -18,10 +18,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::failure::Failure;
 use crate::text_file::TextFile;
 
-/// Where lines are to go. Front's alone: whoever else has it lets go of it.
+/// Where lines come from and where they are to go. Front's alone: whoever else has it lets go of it.
 #[derive(Debug)]
 pub(crate) struct LinesFile {
     file: RefCell<Option<TextFile>>,
+    /// The end of worker's pipe that is read. Who has it counts as a reader.
+    pipe: RefCell<Option<OwnedFd>>,
     pub(crate) is_coloured: bool,
 }
 
@@ -30,7 +32,14 @@ impl LinesFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let file = TextFile::open(path)?;
         let is_coloured = file.is_terminal() && wants_colour(|name| env::var_os(name));
-        Ok(Self { file: RefCell::new(Some(file)), is_coloured })
+        Ok(Self { file: RefCell::new(Some(file)), pipe: RefCell::new(None), is_coloured })
+    }
+
+    /// Makes the pipe and gives the end that lines are to be written to.
+    pub(crate) fn make_pipe(&self) -> Result<OwnedFd, Failure> {
+        let (from, to) = pipe()?;
+        self.pipe.replace(Some(from));
+        Ok(to)
     }
 
     /// Refuses lines in the midst of something else.
@@ -38,9 +47,9 @@ impl LinesFile {
         self.file.borrow().as_ref().map_or(Ok(()), check)
     }
 
-    /// Closes it, in a process that writes nothing there.
+    /// Closes all of it, in a process that is not to be waited for, or taken for somebody who reads.
     pub(crate) fn let_go(&self) {
-        drop(self.file.take());
+        drop((self.file.take(), self.pipe.take()));
     }
 
     /// Removes the file if it was made for a trace that is not to be.
@@ -57,8 +66,7 @@ fn wants_colour(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
     !is_refused && variable("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// A pipe from worker to front.
-pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Failure::of("cannot make a pipe", &errno))
 }
 
@@ -69,9 +77,11 @@ pub(crate) struct Carrier {
 }
 
 impl Carrier {
-    /// Starts to carry what comes out of a pipe.
-    pub(crate) fn start(from: OwnedFd, to: &LinesFile) -> Result<Self, Failure> {
-        let Some(file) = to.file.take() else { return Err(Failure::new("lines go nowhere")) };
+    /// Starts to carry what comes out of the pipe.
+    pub(crate) fn start(lines: &LinesFile) -> Result<Self, Failure> {
+        let (Some(file), Some(from)) = (lines.file.take(), lines.pipe.take()) else {
+            return Err(Failure::new("lines go nowhere"));
+        };
         let file = file.emptied().map_err(|error| Failure::of("cannot write lines of packets", &error))?;
         let (done, finished) = pipe()?;
         let run = move || {
