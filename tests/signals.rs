@@ -251,6 +251,27 @@ fn ctrl_backslash_quits() {
     );
 }
 
+/// As `ssh -t host nsntrace ...` does, or a terminal that was told to run it: no shell is there to pass the hang-up on.
+const HANG_UP: &str = "
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+while not os.path.exists('ready'): time.sleep(0.01)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn a_terminal_that_goes_away_is_told_to_the_program() {
+    let lab = Lab::new(&Plan::default());
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-I", "-S", "-c", HANG_UP]).arg(nsntrace()).args(["--print", "-o", "trace.pcap"]);
+    command.args(["sh", "-c", "trap 'exit 7' HUP; touch ready; while :; do sleep 0.05; done"]);
+    command.current_dir(lab.dir.path());
+    lab.host.spawn(command).wait().ended_with(7);
+    nsntrace_testkit::CaptureFile::new(&lab.dir.join("trace.pcap")).packets();
+}
+
 #[test]
 fn a_program_at_a_terminal_has_the_terminal() {
     let lab = Lab::new(&Plan::default());

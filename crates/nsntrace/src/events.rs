@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nsntrace_sys::{Received, SignalFd, SignalMask, is_in_our_process_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, getsid, kill_process, pidfd_open};
 
 use crate::failure::Failure;
 use crate::protocol::{Channel, Order, Report};
@@ -140,11 +140,13 @@ struct Ready {
     channel: bool,
 }
 
-/// Sends a signal on, unless the kernel has sent it already: what it makes it sends to our whole process group.
+/// Sends a signal on, unless the kernel has sent it already: what it makes it sends to our whole process group. But that its terminal has hung up it tells the
+/// leader of a session alone, which we are where a terminal, ssh or tmux was told to run us and no shell.
 pub(crate) fn pass_on(received: Received, pids: &[Pid]) {
     let Some(signal) = Signal::from_named_raw(received.signal) else { return };
+    let is_for_all = received.from_kernel && !(signal == Signal::HUP && getsid(None) == Ok(getpid()));
     for &pid in pids {
-        let has_it = received.from_kernel && is_in_our_process_group(pid);
+        let has_it = is_for_all && is_in_our_process_group(pid);
         if !has_it {
             // Gone already: then its end is what we hear of next.
             let _ = kill_process(pid, signal);
