@@ -298,6 +298,20 @@ fn a_reader_that_has_seen_enough_ends_nothing_but_the_lines() {
     assert_eq!(CaptureFile::new(&lab.dir.join("x.pcap")).packets(), 20_000);
 }
 
+#[test]
+fn lines_that_cannot_be_written_are_told_of_and_the_file_is_complete() {
+    let lab = Lab::new(&Plan::default());
+    let curl = ["curl", "-s", "http://198.51.100.2/whoami"];
+    let failed = lab.start(&[&["--print=/dev/full", "-q"], &curl[..]].concat()).wait().ended_with(125);
+    assert_eq!(
+        failed.stderr,
+        "nsntrace: cannot write lines of packets: No space left on device (os error 28)\n"
+    );
+    assert!(CaptureFile::new(&lab.dir.join("nsntrace.pcap")).packets() > 4);
+    let failed = lab.start(&["--print=/dev/full", "sh", "-c", "ping -q -c1 198.51.100.2; exit 3"]).wait();
+    failed.ended_with(3);
+}
+
 /// Whoever waits for lines can give up, or be killed: then nobody of ours waits for a reader that will never read.
 #[test]
 fn a_reader_that_never_reads_keeps_nobody() {

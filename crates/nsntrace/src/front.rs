@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! Signals are blocked and read from a descriptor, so that one wait covers all there is: a signal, the end of the program, a word of
-//! worker. A signal that somebody sent to us is sent on to the program; one that the kernel made (^C, a hang-up) has reached the
+//! worker. A signal that somebody sent to us is sent on to the program; one that the kernel made (^C) has reached the
 //! program already, if it is in our process group. What the program does about it is up to the program. A program that stops, stops us
 //! with it, as if the shell had started it itself.
 
@@ -138,9 +138,9 @@ impl Front {
             self.wait_for_all()?;
         }
         let outcome = self.finish(end)?;
-        self.wait_for_lines()?;
+        let unprinted = self.wait_for_lines()?;
         if let Some(outcome) = outcome {
-            let verdict = self.verdict(end, &outcome);
+            let verdict = self.verdict(end, &outcome, unprinted.as_ref());
             return Ok(self.host.map_or(verdict, |host| host.verdict(&plan.options.program, end, verdict)));
         }
         self.clean_up_after_worker(plan.transport);
@@ -306,12 +306,13 @@ impl Front {
         Ok(())
     }
 
-    /// Waits until they are there; or for a signal, of somebody who does not care.
-    fn wait_for_lines(&mut self) -> Result<(), Failure> {
-        let Some(carrier) = self.carrier.take() else { return Ok(()) };
+    /// Waits until they are there, and says why if they are not all; or for a signal, of somebody who does not care.
+    fn wait_for_lines(&mut self) -> Result<Option<Failure>, Failure> {
+        let Some(carrier) = self.carrier.take() else { return Ok(None) };
         loop {
             match self.events.next(Some(&carrier.done))? {
-                Event::Readable | Event::Signal(_) => return Ok(()),
+                Event::Readable => return Ok(carrier.failure()),
+                Event::Signal(_) => return Ok(None),
                 // It has said all that it had to say.
                 Event::WorkerGone => {}
                 event => self.note(&event),
@@ -320,9 +321,10 @@ impl Front {
     }
 
     /// Says what was captured, and decides on the exit status.
-    fn verdict(&self, end: End, outcome: &Outcome) -> ExitCode {
+    fn verdict(&self, end: End, outcome: &Outcome, unprinted: Option<&Failure>) -> ExitCode {
         self.messages.finished(outcome, &self.lines);
-        let is_incomplete = outcome.output_error.is_some();
+        unprinted.into_iter().for_each(messages::failure);
+        let is_incomplete = outcome.output_error.is_some() || unprinted.is_some();
         if !self.offences.is_empty() {
             messages::offences(&self.offences);
             return ExitCode::from(status::UNEXPECTED);

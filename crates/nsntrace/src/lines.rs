@@ -9,10 +9,12 @@ use std::env;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::failure::Failure;
@@ -74,6 +76,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
 pub(crate) struct Carrier {
     /// At its end when all lines are where they belong, or nobody takes them.
     pub(crate) done: OwnedFd,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 impl Carrier {
@@ -85,14 +88,29 @@ impl Carrier {
         let file = file.emptied().map_err(|error| Failure::of("cannot write lines of packets", &error))?;
         let (done, finished) = pipe()?;
         let run = move || {
-            // A reader that has seen enough is no failure, and one that cannot be written to has nobody to be told.
-            let _unread = carry(&mut File::from(from), &file);
+            let carried = carry(&mut File::from(from), &file).or_else(|error| unless_gone(error, &file));
             drop(finished);
+            carried
         };
         let started = thread::Builder::new().name("nsntrace-lines".into()).spawn(run);
-        started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { done })
+        let thread = started.map_err(|error| Failure::of("cannot start a thread", &error))?;
+        Ok(Self { done, thread })
     }
+
+    /// Why not all lines are where they belong, of one that is done.
+    pub(crate) fn failure(self) -> Option<Failure> {
+        let carried =
+            self.thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the thread has failed")));
+        carried.err().map(|error| Failure::of("cannot write lines of packets", &error))
+    }
+}
+
+/// A reader that has seen enough is no failure, and neither is a terminal that has been closed.
+fn unless_gone(error: io::Error, file: &File) -> io::Result<()> {
+    let is_device = || file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    let is_gone = error.kind() == ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error()) && is_device();
+    if is_gone { Ok(()) } else { Err(error) }
 }
 
 /// Copies whole lines, in pieces between which nothing of others' comes in a pipe.
