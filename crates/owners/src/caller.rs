@@ -2,16 +2,18 @@
 //!
 //! # Theory of operation
 //! To look at a thread costs more than its socket, so what was seen is remembered for as long as it holds. It does not hold any more when the
-//! thread executes another program: then its old environment, that is its memory, is gone. Nor when it becomes another user, for which it asks, too. For a socket that is made on
+//! thread executes another program: then its old memory is gone. Nor, after a moment, when it has become another user. For a socket that is made on
 //! its behalf more is looked at: its credentials and control group each time, and where it is, once, or each time after it may have gone to another network namespace.
 //!
 //! # Kernel interface
-//! `/proc/TID/environ`, which an open file keeps that of the memory that the thread had at the open; `/proc/TID/status`; pidfd_open(2), pidfd_getfd(2).
+//! `/proc/TID/pagemap` (proc_pid_pagemap(5)), which an open file keeps that of the memory that the thread had at the open: a read that is too short is `EINVAL`, or the end of
+//! the file once that memory is gone, which costs the kernel nothing else. `/proc/TID/environ`, where there is none. `/proc/TID/status`; pidfd_open(2), pidfd_getfd(2).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
 
 use nsntrace_sys::{Credentials, Held, open_thread};
 use rustix::io::Errno;
@@ -38,7 +40,9 @@ pub(crate) struct Callers {
 pub(crate) struct Caller {
     pub(crate) maker: Maker,
     pub(crate) credentials: Credentials,
-    environ: File,
+    memory: File,
+    /// When its credentials were read.
+    seen: Instant,
     thread: Option<Thread>,
     /// A socket that we make is as its own would be.
     is_at_home: Option<bool>,
@@ -63,7 +67,7 @@ impl Callers {
     pub(crate) fn find(&mut self, held: &Held, tell: impl FnOnce(u32, &Process)) -> Option<&Caller> {
         // The same thread calls from elsewhere: another program, or another place of it.
         let key = (held.tid, held.instruction);
-        if !self.seen.get(&key).is_some_and(Caller::is_same_program) {
+        if !self.seen.get_mut(&key).is_some_and(Caller::holds) {
             let caller = self.look(held.tid, tell)?;
             if self.seen.len() >= MAX_SEEN {
                 self.seen.clear();
@@ -102,7 +106,8 @@ impl Callers {
     }
 
     fn look(&mut self, tid: i32, tell: impl FnOnce(u32, &Process)) -> Option<Caller> {
-        let environ = File::open(format!("/proc/{tid}/environ")).ok()?;
+        let open = |name: &str| File::open(format!("/proc/{tid}/{name}"));
+        let (memory, seen) = (open("pagemap").or_else(|_absent| open("environ")).ok()?, Instant::now());
         let pidfd = open_thread(tid).ok();
         let credentials = credentials(tid, pidfd.as_ref())?;
         let thread = match pidfd {
@@ -111,14 +116,28 @@ impl Callers {
         };
         let process = self.numbers.of(self.reader.read(&credentials)?, tell);
         let maker = Maker { process, tid: tid.unsigned_abs() };
-        Some(Caller { maker, credentials, environ, thread, is_at_home: None })
+        Some(Caller { maker, credentials, memory, seen, thread, is_at_home: None })
     }
 }
 
 impl Caller {
+    fn holds(&mut self) -> bool {
+        if !self.is_same_program() {
+            return false;
+        }
+        let now = Instant::now();
+        let is_recent = now.duration_since(self.seen) < MOMENT;
+        if !is_recent {
+            self.seen = now;
+        }
+        is_recent || self.has_same_credentials()
+    }
+
     fn is_same_program(&self) -> bool {
-        // What has no environment is looked at each time.
-        self.environ.read_at(&mut [0], 0).is_ok_and(|len| len == 1)
+        match self.memory.read_at(&mut [0], 0) {
+            Ok(len) => len == 1,
+            Err(error) => Errno::from_io_error(&error) == Some(Errno::INVAL),
+        }
     }
 
     fn has_same_credentials(&self) -> bool {
@@ -179,6 +198,8 @@ fn parse_status(status: &str) -> Option<Credentials> {
     })
 }
 
+/// To read credentials costs a tenth of what all the rest does.
+const MOMENT: Duration = Duration::from_millis(10);
 /// Two descriptors each.
 const MAX_SEEN: usize = 200;
 
@@ -227,6 +248,33 @@ mod tests {
         assert_eq!(callers.find(&held, |_, _| unreachable!()).unwrap().maker, first);
         callers.forget(held.tid);
         assert_eq!(callers.seen.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_gone_with_its_program() {
+        for name in ["pagemap", "environ"] {
+            let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            let mut caller = callers().look(held().tid, |_, _| {}).unwrap();
+            caller.memory = File::open(format!("/proc/{}/{name}", child.id())).unwrap();
+            // It may not have its environment yet.
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while !caller.is_same_program() {
+                assert!(Instant::now() < deadline, "{name}");
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(!caller.is_same_program(), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_user_is_seen_after_a_moment() {
+        let (mut callers, held) = (callers(), held());
+        let mut caller = callers.look(held.tid, |_, _| {}).unwrap();
+        caller.credentials.uid ^= 1;
+        assert!(!caller.has_same_credentials());
+        caller.seen = Instant::now().checked_sub(MOMENT).unwrap();
+        assert!(!caller.holds());
     }
 
     #[test]

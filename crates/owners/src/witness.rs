@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 use rustix::process::{getegid, geteuid};
+use rustix::system::uname;
 
 use crate::Process;
 use crate::caller::Callers;
@@ -64,16 +65,24 @@ impl<'a> Witness<'a> {
 
     /// Serves until nobody has the filter any more.
     pub fn serve(mut self) {
+        let wakes_at_the_end = wakes_at_the_end(&uname().release().to_string_lossy());
+        while wakes_at_the_end || self.is_needed() {
+            match next_held(self.listener.as_fd()) {
+                Ok(held) => self.answer(&held),
+                // It may be gone already.
+                Err(_gone) if self.is_needed() => {}
+                Err(_nobody) => return,
+            }
+        }
+    }
+
+    /// Waits for a call. False if nobody has the filter any more.
+    fn is_needed(&self) -> bool {
         loop {
             let mut polled = [PollFd::new(&self.listener, PollFlags::IN)];
             match poll(&mut polled, None) {
-                Ok(_) if polled[0].revents().contains(PollFlags::IN) => {}
-                Err(Errno::INTR) => continue,
-                _ => return,
-            }
-            // It may be gone already.
-            if let Ok(held) = next_held(self.listener.as_fd()) {
-                self.answer(&held);
+                Err(Errno::INTR) => {}
+                polls => return polls.is_ok() && polled[0].revents().contains(PollFlags::IN),
             }
         }
     }
@@ -84,10 +93,6 @@ impl<'a> Witness<'a> {
             Wish::Connection { fd, has_internet_address } => {
                 // What we do not find out the kernel says itself.
                 let _unknown = self.look_at(held, fd, has_internet_address);
-                false
-            }
-            Wish::User => {
-                self.callers.forget(held.tid);
                 false
             }
             Wish::Namespace => {
@@ -172,6 +177,13 @@ impl<'a> Witness<'a> {
     }
 }
 
+/// Since Linux 6.11 who waits for a call is told that none will come; before, it must be asked first.
+fn wakes_at_the_end(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (6, 11)
+}
+
 fn is_internet(socket: &OwnedFd) -> Result<bool, Errno> {
     Ok([AddressFamily::INET, AddressFamily::INET6].contains(&sockopt::socket_domain(socket)?))
 }
@@ -211,6 +223,21 @@ const IS_NONBLOCKING: i32 = SocketFlags::NONBLOCK.bits().cast_signed();
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_begins_with_two_numbers() {
+        for (release, wakes) in [
+            ("6.18.44-fc-v857", true),
+            ("6.11.0", true),
+            ("7.0-rc1", true),
+            ("6.1.0-44-amd64", false),
+            ("5.14.0-427.el9", false),
+            ("6", false),
+            ("", false),
+        ] {
+            assert_eq!(wakes_at_the_end(release), wakes, "{release}");
+        }
+    }
 
     #[test]
     fn what_is_not_known_is_left_to_the_caller() {

@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //! A filter holds the calls before which no packet of a socket has been: of TCP those that connect and listen, since whoever has the filter's listener can look at
-//! the socket then; of other internet sockets the one that makes them, for they may send at once. Besides it holds calls by which a thread changes its network namespace or its
-//! user. The listener says what becomes of each: the kernel carries it out as if nothing had been, or the caller gets a descriptor made for it. All other
+//! the socket then; of other internet sockets the one that makes them, for they may send at once. Besides it holds calls by which a thread changes its network
+//! namespace. The listener says what becomes of each: the kernel carries it out as if nothing had been, or the caller gets a descriptor made for it. All other
 //! calls pass by a bitmap. Calls numbered otherwise, as 32-bit programs make them, pass, too.
 //!
 //! When the last copy of the listener is closed, the calls that it holds, and all later ones, fail with `ENOSYS`. It hangs up when
@@ -51,8 +51,6 @@ pub enum Wish {
         /// The address is as long as one of the internet, neither more nor less.
         has_internet_address: bool,
     },
-    /// Another user.
-    User,
     /// Another network namespace, or perhaps one.
     Namespace,
 }
@@ -106,8 +104,7 @@ fn wish(number: i64, arguments: [i32; 6]) -> Wish {
         libc::SYS_listen | libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => {
             Wish::Connection { fd: first, has_internet_address: false }
         }
-        libc::SYS_setns | libc::SYS_unshare => Wish::Namespace,
-        _ => Wish::User,
+        _ => Wish::Namespace,
     }
 }
 
@@ -187,11 +184,8 @@ fn program(audit_arch: u32) -> Vec<Insn> {
     on(libc::SYS_connect, &IF_ADDRESS_MAY_BE_INTERNET);
     on(libc::SYS_socket, &IF_INTERNET_AND_NO_STREAM);
     on(libc::SYS_unshare, &if_any_bit(0, libc::CLONE_NEWNET));
-    for number in
-        [libc::SYS_listen, libc::SYS_setns, libc::SYS_setuid, libc::SYS_setreuid, libc::SYS_setresuid]
-    {
-        on(number, &[HOLD]);
-    }
+    on(libc::SYS_listen, &[HOLD]);
+    on(libc::SYS_setns, &[HOLD]);
     insns.push(ALLOW);
     insns
 }
@@ -336,11 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_goes_elsewhere_or_becomes_another_is_held() {
+    fn whoever_goes_elsewhere_is_held() {
         assert!(holds(libc::SYS_setns, &[3]));
         assert!(holds(libc::SYS_unshare, &[libc::CLONE_NEWNET | libc::CLONE_NEWNS]));
         assert!(!holds(libc::SYS_unshare, &[libc::CLONE_NEWNS]));
-        assert!(holds(libc::SYS_setresuid, &[0, 0, 0]));
     }
 
     #[test]
@@ -353,6 +346,5 @@ mod tests {
         assert_eq!(wish(libc::SYS_listen, arguments), connection(false));
         assert_eq!(wish(libc::SYS_sendmsg, arguments), connection(false));
         assert_eq!(wish(libc::SYS_unshare, arguments), Wish::Namespace);
-        assert_eq!(wish(libc::SYS_setuid, arguments), Wish::User);
     }
 }
