@@ -18,6 +18,7 @@ mod residue;
 mod rounds;
 mod sample;
 mod series;
+mod socket;
 mod start;
 mod traced;
 mod verdict;
@@ -41,9 +42,11 @@ pub(crate) fn run(words: &[&str]) -> Result {
         ["program", rest @ ..] => program::run(rest),
         ["proxy", rest @ ..] => proxy::run(rest),
         ["growth", rest @ ..] => growth::run(rest),
+        ["socket", rest @ ..] => socket::run(rest),
         ["traced", rest @ ..] => traced::run(rest),
         ["inside", binary, count] => start::run_inside(Path::new(binary), runs(count)?),
-        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program|proxy|growth [--runs N]".into()),
+        _ => Err("usage: cargo xtask bench start|filter|capture|exit|program|proxy|growth|socket [--runs N]"
+            .into()),
     }
 }
 
