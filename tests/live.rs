@@ -261,6 +261,25 @@ fn colours_are_for_terminals_that_want_them() {
     }
 }
 
+/// A program that is called what a terminal would obey.
+const RENAMED: &str = "import ctypes, socket
+ctypes.CDLL(None).prctl(15, b'\\x1b[31mred\\x07\\n', 0, 0, 0)
+socket.create_connection(('198.51.100.2', 80)).sendall(b'GET /\\x9b31m HTTP/1.1\\r\\nHost: \\x1b]0;title\\x07\\r\\n\\r\\n')";
+
+#[test]
+fn nothing_that_a_program_or_a_packet_says_commands_a_terminal() {
+    let lab = Lab::new(&Plan::default());
+    let arguments = ["--print", "-o", "trace.pcapng", "python3", "-c", RENAMED];
+    let finished = lab.start(&arguments).wait().succeeded();
+    let comments = CaptureFile::new(&lab.dir.join("trace.pcapng")).field("frame.comment", "frame.comment");
+    assert!(
+        finished.stderr.contains("[31mred") && comments.iter().any(|comment| comment.contains("[31mred"))
+    );
+    let is_command = |letter: char| letter.is_control() && letter != '\n';
+    assert!(!finished.stderr.contains(is_command), "{:?}", finished.stderr);
+    assert!(!comments.iter().any(|comment| comment.contains(is_command)), "{comments:?}");
+}
+
 const SEND: &str = "import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('198.51.100.2', 9))
 for n in range(int(sys.argv[1])): s.send(b'x')

@@ -17,6 +17,7 @@ use super::printer::{Page, Printer};
 use super::{Answer, Owners, Question, Survey, Told};
 use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
+use crate::messages::printable;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
 use crate::text_file::TextFile;
@@ -210,7 +211,8 @@ impl Explanation {
         let (peer, command) = (peer(flow, name), self.ownership.command(number));
         let arrow = if flow.is_outgoing { "->" } else { "<-" };
         let greeting = self.greeting(number).map_or_else(String::new, |text| format!(", {text}"));
-        Some(format!("{who}{arrow} {peer}{greeting}{command}"))
+        // A program is called what it likes, and readers write comments to terminals as they are.
+        Some(printable(&format!("{who}{arrow} {peer}{greeting}{command}")))
     }
 
     /// What a client hello says: `TLS for example.com, offers h2, http/1.1`.
