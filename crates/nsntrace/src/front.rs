@@ -185,6 +185,8 @@ impl Front {
     /// Opens Wireshark and waits until it reads. Gives the signal that came first, if one did.
     fn show(&mut self, wireshark: &Wireshark, window: Window) -> Result<Option<i32>, Failure> {
         let opening = wireshark.release(window)?;
+        // It may have a question for its user first, of which nothing is to be seen here.
+        self.messages.note("Wireshark is opening; the program starts when it captures");
         loop {
             if let Some(failure) = opening.failure() {
                 return Err(failure);
