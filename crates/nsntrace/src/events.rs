@@ -4,6 +4,7 @@
 //! signalfd(2), poll(2), pidfd_open(2) (Linux 5.3).
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nsntrace_sys::{Received, SignalFd, SignalMask, is_in_our_process_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,6 +34,8 @@ pub(crate) enum Event {
     WorkerGone,
     /// The descriptor that was waited for besides is readable.
     Readable,
+    /// It is time for what [`Events::tick_in`] was asked for.
+    Tick,
 }
 
 /// Everything that front waits for.
@@ -42,6 +45,8 @@ pub(crate) struct Events {
     /// Where the end of worker can be waited for.
     worker: Option<OwnedFd>,
     is_worker_gone: bool,
+    /// When [`Event::Tick`] is due.
+    tick: Option<Instant>,
 }
 
 impl Watch {
@@ -56,7 +61,7 @@ impl Watch {
 
     /// Waits for worker, too.
     pub(crate) fn with(self, channel: Channel) -> Events {
-        Events { signals: self.signals, channel, worker: None, is_worker_gone: false }
+        Events { signals: self.signals, channel, worker: None, is_worker_gone: false, tick: None }
     }
 }
 
@@ -79,7 +84,16 @@ impl Events {
             {
                 return Ok(event);
             }
+            if self.tick.is_some_and(|tick| tick <= Instant::now()) {
+                self.tick = None;
+                return Ok(Event::Tick);
+            }
         }
+    }
+
+    /// Asks for one [`Event::Tick`].
+    pub(crate) fn tick_in(&mut self, time: Duration) {
+        self.tick = Some(Instant::now() + time);
     }
 
     /// A word of worker, its first one aside: that is for us.
@@ -122,7 +136,9 @@ impl Events {
         let watched = [Some(self.signals.as_fd()), other.map(AsFd::as_fd), channel];
         let mut fds: Vec<_> =
             watched.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-        match poll(&mut fds, None) {
+        let timeout = self.tick.map(|tick| tick.saturating_duration_since(Instant::now()));
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

@@ -20,6 +20,7 @@ use crate::doctor::Form;
 use nsntrace_report::{Expectation, ExpectationError};
 
 use crate::failure::Failure;
+use crate::text_file::STDERR;
 use crate::transport::Transport;
 
 /// What the user asks for.
@@ -58,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) report: Option<PathBuf>,
     /// Where a line for each packet goes.
     pub(crate) print: Option<PathBuf>,
+    /// Show how much has been recorded, while the terminal is nobody else's.
+    pub(crate) progress: bool,
     /// Have the program log its TLS keys, and write them down.
     pub(crate) tls_keys: bool,
     /// What is found out about the processes that packets are of.
@@ -162,6 +165,7 @@ impl Default for Options {
             respect_firewall: false,
             report: None,
             print: None,
+            progress: false,
             tls_keys: false,
             process_info: ProcessInfo::Names,
             expected: Vec::new(),
@@ -268,6 +272,10 @@ fn request(mut options: Options) -> Result<Request, lexopt::Error> {
     if options.direct && Compression::of_path(options.outfile()) != Compression::None {
         return Err("--direct is for files that are not compressed".into());
     }
+    let is_on_terminal = |print: &PathBuf| [STDERR, "/dev/tty"].iter().any(|path| print == Path::new(path));
+    if options.progress && options.print.as_ref().is_some_and(is_on_terminal) {
+        return Err(PROGRESS_ALONE.into());
+    }
     if options.wireshark {
         let is_file_named = options.outfile.is_some() || options.rotation.is_on() || options.direct;
         if is_file_named {
@@ -331,6 +339,7 @@ fn text(value: OsString) -> Result<String, lexopt::Error> {
     value.into_string().map_err(lexopt::Error::NonUnicodeValue)
 }
 
+const PROGRESS_ALONE: &str = "--progress is for a terminal on which lines of packets do not go: name a file for them, with --print=FILE";
 const WIRESHARK_ALONE: &str =
     "--wireshark shows packets and writes no file; Wireshark can save them: leave out -o, -C, -G, --direct";
 /// As the C tool names it.
@@ -463,6 +472,14 @@ mod tests {
         assert_eq!(options("--print true").print, Some("/dev/stderr".into()));
         assert_eq!(options("--print=- true").print, Some("-".into()));
         assert_eq!(options("--print=x.txt true").print, Some("x.txt".into()));
+    }
+
+    #[test]
+    fn progress_wants_a_terminal_without_lines() {
+        assert!(!options("true").progress && options("--progress --print=x true").progress);
+        for print in ["--print", "--print=/dev/stderr", "--print=/dev/tty"] {
+            refused(&format!("--progress {print} true"), "--print=FILE");
+        }
     }
 
     #[test]

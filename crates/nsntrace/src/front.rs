@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nsntrace_keylog::Fifo;
 use nsntrace_netns::{Netns, user};
@@ -22,6 +23,7 @@ use crate::lines::{Carrier, LinesFile};
 use crate::messages::{self, Messages};
 use crate::plan::Plan;
 use crate::program::{Program, Waiting, Words};
+use crate::progress::{self, Progress, Tally};
 use crate::protocol::{Order, Outcome, Report};
 use crate::status::{self, End};
 use crate::transport::Transport;
@@ -63,6 +65,8 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
     let (netns, inside) = Netns::create(|| Inside::open(&servers, keylog))?;
     let mut inside = inside?;
     inside.lines = plan.lines.as_ref().map(LinesFile::make_pipe).transpose()?;
+    let tally = progress::is_wanted(&plan.options).then(Tally::new).transpose()?.map(Arc::new);
+    inside.tally.clone_from(&tally);
     let keys = copy_of(inside.keys.as_ref())?;
     let channel = worker::fork(plan, &netns, inside, inherited)?;
     plan.outfile.hand_over();
@@ -90,6 +94,8 @@ fn start(plan: &Plan, watch: Watch, inherited: Inherited) -> Result<(Front, Star
         netns,
         _keys: keys,
         carrier: None,
+        tally,
+        progress: None,
         lines: Vec::new(),
         offences: Vec::new(),
         host: plan.options.is_hosted.then(Host::default),
@@ -116,6 +122,9 @@ struct Front {
     /// Held, so that nobody who opens the pipe waits for a reader, whatever becomes of worker.
     _keys: Option<Fifo>,
     carrier: Option<Carrier>,
+    /// How much has been recorded, until somebody shows it.
+    tally: Option<Arc<Tally>>,
+    progress: Option<Progress>,
     /// Who was talked to.
     lines: Vec<String>,
     /// Who was, and should not have been.
@@ -137,6 +146,7 @@ impl Front {
         if plan.options.wait_all || self.host.as_ref().is_some_and(|host| host.has_stopped) {
             self.wait_for_all()?;
         }
+        self.progress = self.progress.take().and_then(Progress::erase);
         let outcome = self.finish(end)?;
         let unprinted = self.wait_for_lines()?;
         if let Some(outcome) = outcome {
@@ -172,6 +182,7 @@ impl Front {
                     }
                     self.messages.started(&plan.options.program, &interface, transport, v4, v6);
                     self.carry_lines(plan)?;
+                    self.begin_progress();
                     return Ok(None);
                 }
                 Event::Report(Report::Failed(failure)) => return Err(failure),
@@ -308,6 +319,17 @@ impl Front {
         Ok(())
     }
 
+    /// Shows how much has been recorded, in a while, below our own words.
+    fn begin_progress(&mut self) {
+        match self.tally.take().map_or(Ok(None), Progress::begin) {
+            Ok(progress) => self.progress = progress,
+            Err(failure) => self.messages.note(&format!("no progress is shown: {}", failure.message)),
+        }
+        if self.progress.is_some() {
+            self.events.tick_in(progress::FIRST);
+        }
+    }
+
     /// Waits until they are there, and says why if they are not all; or for a signal, of somebody who does not care.
     fn wait_for_lines(&mut self) -> Result<Option<Failure>, Failure> {
         let Some(carrier) = self.carrier.take() else { return Ok(None) };
@@ -346,13 +368,26 @@ impl Front {
     }
 
     /// Events that change nothing for whoever waits.
-    fn note(&self, event: &Event) {
+    fn note(&mut self, event: &Event) {
         match event {
-            Event::Report(Report::Note(text)) => self.messages.note(text),
-            Event::WorkerGone => messages::failure(&worker_gone()),
+            Event::Report(Report::Note(text)) => self.say(|messages| messages.note(text)),
+            Event::WorkerGone => self.say(|_messages| messages::failure(&worker_gone())),
+            Event::Tick => {
+                self.progress = self.progress.take().and_then(Progress::draw);
+                if self.progress.is_some() {
+                    self.events.tick_in(progress::PACE);
+                }
+            }
             // Children are looked at before the next wait. Other reports come when they are waited for, and once.
             Event::Child | Event::Readable | Event::Signal(_) | Event::Report(_) => {}
         }
+    }
+
+    /// Says something in the place of the line that shows progress, which goes on below.
+    fn say(&mut self, say: impl FnOnce(Messages)) {
+        self.progress = self.progress.take().and_then(Progress::erase);
+        say(self.messages);
+        self.progress = self.progress.take().and_then(Progress::go_on);
     }
 }
 

@@ -18,6 +18,7 @@ mod nameservice;
 mod outfile;
 mod plan;
 mod program;
+mod progress;
 mod protocol;
 mod status;
 mod text_file;

@@ -40,6 +40,7 @@ use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, wai
 use crate::failure::Failure;
 use crate::keylog::{self, Keylog};
 use crate::plan::Plan;
+use crate::progress::Tally;
 use crate::protocol::{Channel, Report};
 use crate::wireshark::Wireshark;
 use network::{Knocks, Network};
@@ -65,6 +66,8 @@ pub(crate) struct Inside {
     pub(crate) sockets: Sockets,
     /// Where lines of packets go, to front. Born anywhere, it goes with the rest.
     pub(crate) lines: Option<OwnedFd>,
+    /// Where front sees how much has been recorded.
+    pub(crate) tally: Option<Arc<Tally>>,
 }
 
 impl Inside {
@@ -85,6 +88,7 @@ impl Inside {
             keys: keylog::make_pipe(keylog)?,
             sockets: Sockets::open()?,
             lines: None,
+            tally: None,
         })
     }
 }
@@ -178,7 +182,8 @@ fn set_up<'a>(
     front: Pid,
     line: Option<Line>,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets, lines } = inside;
+    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets, lines, tally } =
+        inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
     let (ring, network) = thread::scope(|scope| {
@@ -193,7 +198,7 @@ fn set_up<'a>(
     // Last of what can fail: it empties a file that was there before.
     let line = line.map(Arc::new);
     let owners = line.clone().map(|line| Owners::start(line, sockets)).transpose()?;
-    let recorder = Recorder::start(ring?, &network, plan, channel, Sources { keys, owners, lines })?;
+    let recorder = Recorder::start(ring?, &network, plan, channel, Sources { keys, owners, lines, tally })?;
     privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));

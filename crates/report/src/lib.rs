@@ -39,3 +39,4 @@ pub use json::Json;
 pub use names::Names;
 pub use offence::{Objection, Offence};
 pub use report::{Report, Terms};
+pub use table::amount;

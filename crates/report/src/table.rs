@@ -121,7 +121,7 @@ fn keys_word(keys: Keys) -> &'static str {
 }
 
 /// As people say it: `88 B`, `1.2 kB`, `48.3 MB`.
-pub(crate) fn amount(bytes: u64) -> String {
+pub fn amount(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }

@@ -1,7 +1,7 @@
 //! The kernel calls that need `unsafe`, each behind a safe function.
 //!
 //! rustix covers most of what nsntrace asks of the kernel. What is here is the rest: fork, signal masks and signalfd,
-//! the options of packet sockets, the memory of their ring, and local time. No other crate of nsntrace contains `unsafe`.
+//! the options of packet sockets, the memory of their ring and other shared memory, and local time. No other crate of nsntrace contains `unsafe`.
 
 mod credentials;
 mod datagram;
@@ -15,6 +15,7 @@ mod packet;
 mod process;
 mod ring;
 mod seccomp;
+mod shared;
 mod signals;
 mod time;
 mod transparent;
@@ -34,6 +35,7 @@ pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
 pub use process::{Fork, become_on_files, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
 pub use seccomp::{confine, confine_but_for_descriptors};
+pub use shared::SharedNumbers;
 pub use signals::{Received, SignalFd, SignalMask, die_by, ignore_ends_of_children, keep_ends_of_children};
 pub use time::format_local_time;
 pub use transparent::{bind_to_device, is_at_mark, set_transparent_v4, set_transparent_v6, unacknowledged};

@@ -248,6 +248,19 @@ pub(crate) const FLAGS: &[Flag] = &[
     },
     Flag {
         short: None,
+        long: "progress",
+        group: Group::Meaning,
+        effect: Effect::Switch(|options| options.progress = true),
+        help: "show counts while the terminal is not used",
+        #[cfg(test)]
+        more: "A line with packets, bytes, connections and packets that were lost, drawn four times a second for as \
+               long as nobody else writes to the terminal or reads from it; then it is left alone. Without a \
+               terminal, or with --quiet, there is none.",
+        #[cfg(test)]
+        example: "nsntrace --progress wget -q http://example.com/large.iso",
+    },
+    Flag {
+        short: None,
         long: "report",
         group: Group::Meaning,
         effect: Effect::Value("FILE", |options, file| {

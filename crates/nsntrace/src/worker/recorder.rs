@@ -23,6 +23,7 @@ use super::network::Network;
 use super::recording::{Recording, now_ns};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
+use crate::progress::{Counts, Tally};
 use crate::protocol::{Channel, Outcome, Report};
 
 /// The running thread.
@@ -48,6 +49,8 @@ pub(crate) struct Sources {
     pub(crate) owners: Option<Owners>,
     /// Where lines of packets go.
     pub(crate) lines: Option<OwnedFd>,
+    /// Where it is said how much has been recorded.
+    pub(crate) tally: Option<Arc<Tally>>,
 }
 
 impl Recorder {
@@ -59,7 +62,7 @@ impl Recorder {
         network: &Network,
         plan: &Plan,
         channel: &Channel,
-        Sources { keys, owners, lines }: Sources,
+        Sources { keys, owners, lines, tally }: Sources,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
@@ -86,6 +89,7 @@ impl Recorder {
                 stop: stopped.as_fd(),
                 channel,
                 reader,
+                tally,
             };
             let outcome = thread.record();
             // Nobody listens when front was gone for too long.
@@ -150,6 +154,7 @@ struct Thread<'a> {
     channel: Channel,
     /// Where packets go, if somebody reads while we write.
     reader: Option<File>,
+    tally: Option<Arc<Tally>>,
 }
 
 impl Thread<'_> {
@@ -174,10 +179,14 @@ impl Thread<'_> {
 
     /// Records until there is nothing more to come, and gives what the kernel has counted; or until a limit is reached.
     fn run(&mut self) -> Result<Option<Statistics>, CaptureError> {
-        let Self { capture, recording, explainer, stop, channel, reader } = self;
+        let Self { capture, recording, explainer, stop, channel, reader, tally } = self;
         loop {
             while let Some(block) = capture.next_block()? {
-                if !take(&block, recording, explainer) {
+                let has_room = take(&block, recording, explainer);
+                if let Some(tally) = tally {
+                    count(tally, recording, explainer.as_mut());
+                }
+                if !has_room {
                     return Ok(None);
                 }
             }
@@ -217,6 +226,12 @@ fn take(block: &Block<'_>, recording: &mut Recording, explainer: &mut Option<Exp
         recording.learn(answer);
     }
     recording.record(block, Some(survey))
+}
+
+/// Says how much has been recorded, for whoever looks.
+fn count(tally: &Tally, recording: &Recording, explainer: Option<&mut Explainer>) {
+    let connections = explainer.map_or(0, |explainer| explainer.survey.connections());
+    tally.set(&Counts { connections, ..recording.so_far() });
 }
 
 fn start_keys(fifo: Option<Fifo>, plan: &Plan, channel: &Channel) -> Result<Option<KeyReader>, Failure> {

@@ -29,6 +29,7 @@ use super::explain::{Answer, Inbox, Random, Survey, Told};
 use crate::failure::{Failure, chain};
 use crate::outfile::Files;
 use crate::plan::Plan;
+use crate::progress::Counts as SoFar;
 use crate::protocol::Outcome;
 use crate::transport::Transport;
 
@@ -67,6 +68,8 @@ struct Counts {
     dropped: u64,
     written: u64,
     unwritten: u64,
+    /// How long the files are, before compression.
+    bytes: u64,
 }
 
 impl Recording {
@@ -171,6 +174,18 @@ impl Recording {
     fn introduce(&mut self, notes: &[Note]) {
         if let Some(open) = &mut self.open {
             self.beside.introduce(notes, &mut open.writer);
+        }
+    }
+
+    /// How much there is. Of connections nothing is known here.
+    pub(crate) fn so_far(&self) -> SoFar {
+        let Counts { written, dropped, bytes, .. } = self.closed;
+        let open = self.open.as_ref();
+        SoFar {
+            packets: written + open.map_or(0, |open| open.writer.so_far().written),
+            bytes: bytes + open.map_or(0, |open| open.writer.position()),
+            connections: 0,
+            dropped: dropped + open.map_or(0, |open| open.dropped),
         }
     }
 
@@ -287,6 +302,7 @@ impl Recording {
         let so_far = open.writer.so_far();
         let seen = so_far.written + so_far.lost + open.dropped;
         let received = counted.map_or(seen, |counted| counted.received.saturating_sub(self.closed.received));
+        self.closed.bytes += open.writer.position();
         let summary = open.writer.finish(&Statistics {
             received,
             dropped_by_kernel: open.dropped,

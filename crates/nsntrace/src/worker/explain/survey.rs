@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nsntrace_capture::Block;
 use nsntrace_datapath::{Copier, Look};
-use nsntrace_report::{Census, Flow, FlowNumber, TcpEnd};
+use nsntrace_report::{Census, Flow, FlowNumber, Protocol, TcpEnd};
 
 use super::{Answer, Question};
 
@@ -28,6 +28,8 @@ pub(crate) struct Survey {
     /// Of those, how many are about blocks before the one at hand.
     due_before: usize,
     is_sampled: bool,
+    /// Flows that were looked at for their protocol, and how many of them are connections.
+    counted: (u32, u64),
 }
 
 impl Survey {
@@ -48,6 +50,7 @@ impl Survey {
             due: 0,
             due_before: 0,
             is_sampled: false,
+            counted: (0, 0),
         }
     }
 
@@ -71,6 +74,19 @@ impl Survey {
     /// The flows of the block that was looked at, a frame each; none where nobody writes them down.
     pub(crate) fn flows(&self) -> &[Option<FlowNumber>] {
         self.look.flows()
+    }
+
+    /// How many connections there have been, of TCP and of UDP.
+    pub(crate) fn connections(&mut self) -> u64 {
+        let (first, mut connections) = self.counted;
+        let flows = (first..).map_while(|number| self.look.census().flow(FlowNumber(number)));
+        let mut looked_at = 0;
+        for flow in flows {
+            looked_at += 1;
+            connections += u64::from(matches!(flow.protocol, Protocol::Tcp | Protocol::Udp));
+        }
+        self.counted = (first + looked_at, connections);
+        connections
     }
 
     /// What is still to be found out about the blocks so far, now that there will be no more.
