@@ -25,7 +25,10 @@ fn lab(script: &str) -> Lab {
 fn start(lab: &Lab, before: &[&str], program: &[&str]) -> Process {
     let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", lab.dir.path().display());
     let mut command = Command::new("env");
-    command.env("PATH", path).args(["-u", "SUDO_UID", "-u", "SUDO_GID"]).args(before);
+    command
+        .env("PATH", path)
+        .args(["-u", "SUDO_UID", "-u", "SUDO_GID", "-u", "XDG_RUNTIME_DIR"])
+        .args(before);
     command.arg(lab.dir.join("nsntrace")).arg("--wireshark").args(program);
     command.current_dir(lab.dir.path()).stdin(Stdio::null());
     lab.host.spawn(command)
@@ -66,7 +69,7 @@ fn smoke_packets_are_shown_while_the_program_runs_and_the_window_stays() {
 
 /// What a window can find out about itself.
 const LOOK_AROUND: &str = r#"{
-    echo "ids $(id -u) $(id -g) $(id -G)"; echo "home $HOME $USER display $DISPLAY $XAUTHORITY"
+    echo "ids $(id -u) $(id -g) $(id -G)"; echo "home $HOME $USER display $DISPLAY $XAUTHORITY $XDG_RUNTIME_DIR"
     echo "net $(readlink /proc/$$/ns/net) user $(readlink /proc/$$/ns/user)"
     grep -E '^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp|SigBlk):' /proc/$$/status | tr -s '[:space:]' ' '; echo
     echo "session $(ps -o sid= -p $$ | tr -d ' ') $$"
@@ -75,6 +78,8 @@ const LOOK_AROUND: &str = r#"{
 
 fn look_around(before: &[&str]) -> (Lab, String) {
     let lab = lab(&format!("{LOOK_AROUND}{WINDOW}"));
+    // As logind makes it; sudo does not pass its name on.
+    lab.host.sh("mkdir -p /run/user/65534");
     let script = "readlink /proc/self/ns/net > traced";
     start(&lab, before, &["sh", "-c", script]).wait().succeeded();
     let around = text(&lab, "around");
@@ -96,7 +101,7 @@ fn by_sudo_it_is_the_users() {
     let (lab, around) = look_around(&[sudo.as_slice(), &shell].concat());
     let lines: Vec<_> = around.lines().collect();
     assert_eq!(lines[0], "ids 65534 65534 65534");
-    assert_eq!(lines[1], "home /nonexistent nobody display :99 /there");
+    assert_eq!(lines[1], "home /nonexistent nobody display :99 /there /run/user/65534");
     let none = "0000000000000000";
     let rights = format!(
         "SigBlk: {none} CapInh: {none} CapPrm: {none} CapEff: {none} CapAmb: {none} NoNewPrivs: 0 Seccomp: 0 "
