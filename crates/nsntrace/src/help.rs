@@ -16,12 +16,15 @@ pub(crate) fn text() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(help, "\n{}:", group.heading());
         for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let _ = writeln!(help, "  {:<26} {}", spelling(flag), flag.help);
+            let _ = writeln!(help, "  {:<COLUMN$} {}", spelling(flag), flag.help);
         }
     }
     help.push_str(TAIL);
     help
 }
+
+/// How wide flags are, with their values.
+const COLUMN: usize = 29;
 
 fn spelling(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".into(), |short| format!("-{short}, "));
@@ -39,8 +42,8 @@ Usage: nsntrace [options] program [arguments]
 ";
 
 const TAIL: &str = "
-The exit status is the program's; 128+N if signal N killed it, 124 if --expect or
---deny object, 125 if nsntrace failed, 126 or 127 if the program cannot be run.
+The exit status is the program's; 128+N if signal N killed it, 126 or 127 if it
+cannot be run, 124 if --expect or --deny object, 125 if nsntrace failed.
 Example: nsntrace -o page.pcapng curl -s http://example.com/
 ";
 
@@ -55,7 +58,8 @@ mod tests {
         for flag in FLAGS {
             assert!(help.contains(&format!("--{}", flag.long)), "{}", flag.long);
         }
-        let long: Vec<_> = help.lines().filter(|line| line.len() > 82).collect();
+        assert!(!FLAGS.iter().any(|flag| spelling(flag).len() > COLUMN), "the column is too narrow");
+        let long: Vec<_> = help.lines().filter(|line| line.len() > 80).collect();
         assert!(long.is_empty(), "say more in `more`, which the manual shows: {long:#?}");
         assert!(help.lines().count() <= 54, "{} lines\n{help}", help.lines().count());
     }

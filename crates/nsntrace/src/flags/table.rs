@@ -15,7 +15,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.filter = Some(text(filter)?);
             Ok(())
         }),
-        help: "record only packets that match, as pcap-filter(7)",
+        help: "record only what matches, as in pcap-filter(7)",
         #[cfg(test)]
         more: "EXPR is in the language of pcap-filter(7). It is compiled by nsntrace itself and runs in the \
                kernel, before a packet is copied. What it becomes is shown by --dump-filter.",
@@ -58,7 +58,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.limits.duration = Some(quantity::time(&text(time)?)?);
             Ok(())
         }),
-        help: "stop recording after TIME: seconds, 1.5s, 10m, 2h",
+        help: "stop recording after TIME: 90, 1.5s, 10m, 2h",
         #[cfg(test)]
         more: "A number alone is in seconds; s, m, h or d may follow it. The program goes on. Setting the \
                time of day changes nothing.",
@@ -103,7 +103,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.outfile = Some(file.into());
             Ok(())
         }),
-        help: "write to FILE, - is standard output [nsntrace.pcap]",
+        help: "write to FILE; - for stdout [nsntrace.pcap]",
         #[cfg(test)]
         more: "What ends in .pcapng is pcapng, anything else pcap; with .gz behind it is compressed. It may be a \
                FIFO. With - the program's own output goes to standard output as well, unless it is sent elsewhere.",
@@ -132,7 +132,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.rotation.size = Some(quantity::file_size(&text(size)?)?);
             Ok(())
         }),
-        help: "begin a new file at SIZE: 512K, 64M, 1G",
+        help: "a new file at SIZE: 512K, 64M, 1G",
         #[cfg(test)]
         more: "A number alone is in millions of bytes. The first file is FILE_00001_TIME, the next \
                FILE_00002_TIME, as dumpcap(1) names them.",
@@ -147,7 +147,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             options.rotation.time = Some(quantity::time(&text(time)?)?);
             Ok(())
         }),
-        help: "begin a new file every TIME, named by strftime(3)",
+        help: "a new file every TIME, named by strftime(3)",
         #[cfg(test)]
         more: "FILE may have conversions of strftime(3), such as %H; otherwise files are named as with \
                --file-size. With both options, whichever comes first.",
