@@ -146,7 +146,8 @@ impl Front {
         if plan.options.wait_all || self.host.as_ref().is_some_and(|host| host.has_stopped) {
             self.wait_for_all()?;
         }
-        self.progress = self.progress.take().and_then(Progress::erase);
+        // For good: while the file is completed, it would be drawn anew.
+        drop(self.progress.take().and_then(Progress::erase));
         let outcome = self.finish(end)?;
         let unprinted = self.wait_for_lines()?;
         if let Some(outcome) = outcome {
