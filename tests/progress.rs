@@ -71,11 +71,29 @@ fn shows_packets(rows: &[String]) -> bool {
 /// Waits in the shell for a file that the test makes.
 const WAIT: &str = "await() { until test -e $1; do sleep 0.05; done; }; ping() { command ping -q -c3 -i0.01 198.51.100.2 >/dev/null; }";
 
+/// Takes a connection and reads nothing.
+const DEAF: &str = "import socket, time
+s = socket.create_server(('', 999)); print('ready', flush=True)
+c = s.accept(); time.sleep(1000)";
+
+/// Says more than anybody takes, and ends: its connection is waited for.
+const TALKER: &str = "import socket
+s = socket.create_connection(('198.51.100.2', 999)); s.setblocking(False)
+try:
+    while True: s.send(bytes(65536))
+except BlockingIOError: pass";
+
 #[test]
 fn a_silent_program_has_a_line_that_follows_and_goes() {
     let lab = Lab::new(&Plan::default());
+    let mut deaf = Command::new("python3");
+    deaf.args(["-c", DEAF]).stdin(Stdio::null());
+    let deaf = lab.wan.spawn(deaf);
+    until("it listens", Duration::from_mins(1), || (deaf.stdout() == b"ready\n").then_some(()));
+    std::fs::write(lab.dir.join("talker"), TALKER).expect("our directory");
     let script = format!(
-        "$NT --progress -o t.pcap sh -c '{WAIT}; ping; getent hosts www.lab.test >/dev/null; await one; ping; await two'"
+        "$NT --progress --linger 1s -o t.pcap sh -c '{WAIT}; ping; getent hosts www.lab.test >/dev/null; await one; ping; await two
+         exec python3 talker'"
     );
     let terminal = Terminal::run(&lab, &script);
     let rows = terminal.see("the line", shows_packets);
