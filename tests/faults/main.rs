@@ -12,3 +12,4 @@ mod privileges;
 mod programs;
 mod refusals;
 mod settings;
+mod threads;

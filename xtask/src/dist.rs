@@ -165,9 +165,16 @@ fn flags(root: &Path, library: &Path, map: &Path) -> Vec<String> {
     let paths = [(Some(root.to_owned()), "/nsntrace"), (home, "/cargo"), (Some(library.to_owned()), "/rust")];
     let remap =
         |(from, to): (Option<PathBuf>, &str)| Some(format!("--remap-path-prefix={}={to}", from?.display()));
+    // No table for unwinding, and no words for a panic: docs/decisions/0015.
+    let panic = [
+        "-Zunstable-options",
+        "-Cpanic=immediate-abort",
+        "-Cforce-unwind-tables=no",
+        "-Zlocation-detail=none",
+    ];
     let link = ["--icf=all", "--pack-dyn-relocs=relr", &format!("-Map={}", map.display())]
         .map(|argument| format!("-Clink-arg={argument}"));
-    paths.into_iter().filter_map(remap).chain(link).collect()
+    paths.into_iter().filter_map(remap).chain(panic.map(str::to_owned)).chain(link).collect()
 }
 
 /// `SHA256SUMS`, as `sha256sum --check` reads it.

@@ -30,8 +30,8 @@ pub(crate) enum Event {
     Child,
     /// A word of worker.
     Report(Report),
-    /// Worker is gone, for good or for bad. Comes once.
-    WorkerGone,
+    /// Worker is gone, for good or for bad, which is what that means where it was still to say something. Comes once.
+    WorkerGone(Failure),
     /// The descriptor that was waited for besides is readable.
     Readable,
     /// It is time for what [`Events::tick_in`] was asked for.
@@ -44,6 +44,8 @@ pub(crate) struct Events {
     channel: Channel,
     /// Where the end of worker can be waited for.
     worker: Option<OwnedFd>,
+    /// The thread of worker's that has failed.
+    broken: Option<String>,
     is_worker_gone: bool,
     /// When [`Event::Tick`] is due.
     tick: Option<Instant>,
@@ -61,7 +63,8 @@ impl Watch {
 
     /// Waits for worker, too.
     pub(crate) fn with(self, channel: Channel) -> Events {
-        Events { signals: self.signals, channel, worker: None, is_worker_gone: false, tick: None }
+        let Self { signals, .. } = self;
+        Events { signals, channel, worker: None, broken: None, is_worker_gone: false, tick: None }
     }
 }
 
@@ -96,7 +99,7 @@ impl Events {
         self.tick = Some(Instant::now() + time);
     }
 
-    /// A word of worker, its first one aside: that is for us.
+    /// A word of worker, its first and its last aside: those are for us.
     fn hear(&mut self) -> Option<Event> {
         match self.channel.next_report() {
             Some(Report::Born(pid)) => {
@@ -104,10 +107,14 @@ impl Events {
                 self.worker = pidfd_open(pid, PidfdFlags::empty()).ok();
                 None
             }
+            Some(Report::Broken(thread)) => {
+                self.broken = Some(thread);
+                None
+            }
             Some(report) => Some(Event::Report(report)),
             None => {
                 self.is_worker_gone = true;
-                Some(Event::WorkerGone)
+                Some(Event::WorkerGone(worker_gone(self.broken.as_deref())))
             }
         }
     }
@@ -147,6 +154,15 @@ impl Events {
             watched.map(|fd| fd.is_some() && revents.next().is_some_and(|revents| !revents.is_empty()));
         Ok(Ready { signal, other, channel })
     }
+}
+
+fn worker_gone(broken: Option<&str>) -> Failure {
+    let why = broken.map_or_else(
+        || "the process that wrote it is gone".to_owned(),
+        |thread| format!("thread {thread} has failed, which is a bug"),
+    );
+    Failure::new(format!("the capture was cut short: {why}"))
+        .hint("packets up to that moment are in the file")
 }
 
 /// What is readable.

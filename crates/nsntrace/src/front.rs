@@ -186,9 +186,8 @@ impl Front {
                     self.begin_progress();
                     return Ok(None);
                 }
-                Event::Report(Report::Failed(failure)) => return Err(failure),
+                Event::Report(Report::Failed(failure)) | Event::WorkerGone(failure) => return Err(failure),
                 Event::Signal(received) => return Ok(Some(received.signal)),
-                Event::WorkerGone => return Err(worker_gone()),
                 event => self.note(&event),
             }
         }
@@ -212,7 +211,7 @@ impl Front {
                     opening.abandon();
                     return Ok(Some(received.signal));
                 }
-                Event::WorkerGone => return Err(worker_gone()),
+                Event::WorkerGone(failure) => return Err(failure),
                 event => self.note(&event),
             }
         }
@@ -339,7 +338,7 @@ impl Front {
                 Event::Readable => return Ok(carrier.failure()),
                 Event::Signal(_) => return Ok(None),
                 // It has said all that it had to say.
-                Event::WorkerGone => {}
+                Event::WorkerGone(_) => {}
                 event => self.note(&event),
             }
         }
@@ -372,7 +371,7 @@ impl Front {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Report(Report::Note(text)) => self.say(|messages| messages.note(text)),
-            Event::WorkerGone => self.say(|_messages| messages::failure(&worker_gone())),
+            Event::WorkerGone(failure) => self.say(|_messages| messages::failure(failure)),
             Event::Tick => {
                 self.progress = self.progress.take().and_then(Progress::draw);
                 if self.progress.is_some() {
@@ -454,8 +453,3 @@ fn reap() -> bool {
 const OUTPUT: &str = "what it wrote is kept if a file is named for it, among the options of the interface";
 const KEYS_INSIDE: &str =
     "TLS keys go into the capture: whoever can read it can read what was encrypted, so its mode is 0600";
-
-fn worker_gone() -> Failure {
-    Failure::new("the capture was cut short: the process that wrote it is gone")
-        .hint("packets up to that moment are in the file")
-}

@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use nsntrace_sys::Inherited;
+use nsntrace_sys::{Inherited, failing};
 
 use crate::events::Watch;
 use crate::failure::Failure;
@@ -40,6 +40,7 @@ use crate::flags::{Options, Request};
 use crate::plan::Plan;
 
 fn main() -> ExitCode {
+    failing::prepare();
     let inherited = Inherited::at_start();
     match answer(inherited) {
         Ok(status) => status,

@@ -32,6 +32,8 @@ pub(crate) enum Report {
     Line(String),
     /// Somebody was talked to and should not have been.
     Offence(String),
+    /// Worker's last word: the name of the thread that has failed.
+    Broken(String),
     /// There will be no trace. Worker has taken back what it made, or is about to.
     Failed(Failure),
     /// The file is complete.
@@ -174,6 +176,12 @@ fn first_descriptor(control: &mut RecvAncillaryBuffer<'_>) -> Option<OwnedFd> {
     rights?.next()
 }
 
+impl From<Channel> for OwnedFd {
+    fn from(channel: Channel) -> Self {
+        channel.0
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -214,6 +222,7 @@ impl Report {
             Self::Note(text) => join(&["note", text]),
             Self::Line(text) => join(&["line", text]),
             Self::Offence(text) => join(&["offence", text]),
+            Self::Broken(thread) => join(&["broken", thread]),
             Self::Failed(failure) => {
                 let hint = failure.hint.as_deref().unwrap_or("");
                 join(&["failed", &failure.status.to_string(), &failure.message, hint])
@@ -247,6 +256,7 @@ impl Report {
             ["note", text] => Some(Self::Note(text.into())),
             ["line", text] => Some(Self::Line(text.into())),
             ["offence", text] => Some(Self::Offence(text.into())),
+            ["broken", thread] => Some(Self::Broken(thread.into())),
             ["failed", status, message, hint] => Some(Self::Failed(Failure {
                 message: message.into(),
                 excerpt: None,
@@ -277,6 +287,8 @@ fn some(field: &str) -> Option<String> {
 const FINISH: &str = "finish";
 const HURRY: &str = "hurry";
 const CREATIONS: &str = "creations";
+/// How [`Report::Broken`] begins where nobody can encode it: what follows is the name.
+pub(crate) const BROKEN: &[u8] = b"broken\0";
 const SEPARATOR: char = '\0';
 /// How often a message is asked for that the kernel cannot hand over: whoever gives up takes the other for gone.
 const TRIES: u32 = 3;
@@ -326,6 +338,7 @@ mod tests {
         crosses(&Report::Note("a note: with a colon".into()));
         crosses(&Report::Line("  curl 1  192.0.2.1:80".into()));
         crosses(&Report::Offence("curl 1 talked to 192.0.2.1:80".into()));
+        crosses(&Report::Broken("nsntrace-ring".into()));
         crosses(&Report::Failed(Failure::new("it failed").hint("do it").status(127)));
         crosses(&Report::Failed(Failure::new("it failed")));
         crosses(&Report::Finished(Outcome::default()));
@@ -337,6 +350,13 @@ mod tests {
             survivors: vec![1, 4_194_304],
             told: Told::default(),
         }));
+    }
+
+    #[test]
+    fn what_a_thread_says_that_has_failed_is_a_report() {
+        let (front, worker) = Channel::pair().unwrap();
+        rustix::io::write(worker.as_fd(), &[BROKEN, b"nsntrace-ring"].concat()).unwrap();
+        assert_eq!(front.next_report(), Some(Report::Broken("nsntrace-ring".into())));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use nsntrace_netns::Netns;
 use nsntrace_owners::Line;
 use nsntrace_relay::{Listener, Relay, Unbound};
 use nsntrace_sockdiag::SockDiag;
-use nsntrace_sys::{Fork, Inherited};
+use nsntrace_sys::{Fork, Inherited, failing};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, waitpid};
 
@@ -41,7 +41,7 @@ use crate::failure::Failure;
 use crate::keylog::{self, Keylog};
 use crate::plan::Plan;
 use crate::progress::Tally;
-use crate::protocol::{Channel, Report};
+use crate::protocol::{BROKEN, Channel, Report};
 use crate::wireshark::Wireshark;
 use network::{Knocks, Network};
 use recorder::{Recorder, Sources};
@@ -148,6 +148,9 @@ fn run(
     line: Option<Line>,
 ) {
     channel.report(&Report::Born(getpid().as_raw_nonzero().get()));
+    if let Ok(channel) = channel.duplicate() {
+        failing::tell(channel.into(), BROKEN);
+    }
     plan.let_go_of_lines();
     let _already_leader = setsid();
     let _unnamed = rustix::thread::set_name(c"nsntrace-worker");

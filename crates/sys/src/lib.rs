@@ -7,6 +7,7 @@ mod credentials;
 mod datagram;
 mod descriptors;
 mod device;
+pub mod failing;
 mod handover;
 mod memory;
 mod netns;

@@ -113,6 +113,13 @@ pub fn die_by(signal: i32) {
     }
 }
 
+/// Lets signals through to the calling thread.
+pub(crate) fn unblock(signals: &[Signal]) {
+    let set = set_of(signals);
+    // SAFETY: the set is initialised; the old one is not asked for. With a valid `how` nothing can fail.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
 fn set_of(signals: &[Signal]) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the whole set and cannot fail on valid memory.

@@ -36,7 +36,7 @@ impl Library {
 
     /// Has `cargo build` make the library.
     pub(super) fn make_by(cargo: &mut Command) {
-        cargo.args(["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size,panic-unwind"]);
+        cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
         // What is made small is not inlined where it is used, and of these two much is used for each packet.
         cargo.args(
             ["core", "alloc"].map(|name| format!("--config=profile.release.package.{name}.opt-level=3")),
@@ -62,6 +62,6 @@ mod tests {
         Library::make_by(&mut cargo);
         let words: Vec<_> = cargo.get_args().filter_map(|word| word.to_str()).collect();
         let features = words.iter().find_map(|word| word.strip_prefix("-Zbuild-std-features="));
-        assert_eq!(features, Some("optimize_for_size,panic-unwind"));
+        assert_eq!(features, Some("optimize_for_size"));
     }
 }

@@ -4,7 +4,7 @@
 //! One thread, no buffer besides the ring: while the output is slow the ring fills, and the kernel counts what finds no room. The thread
 //! ends when the capture has ended and it is told to; then it reads the rest from the ring and completes the file, and only after it
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
-//! write to a pipe that nobody reads may last for ever.
+//! write to a pipe that nobody reads may last for ever. When another thread fails and worker is to end, this one completes the file first.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statistics};
 use nsntrace_keylog::Fifo;
+use nsntrace_sys::failing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::write;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::explain::{Ending, Explainer, KeyReader, Owners, Printer};
@@ -31,8 +33,8 @@ pub(crate) struct Recorder {
     /// The thread's: when it has ended, so has the socket.
     counter: Weak<Counter>,
     outcome: Receiver<Outcome>,
-    /// Closed, it makes the thread read the rest.
-    stop: Option<OwnedFd>,
+    /// A word makes the thread read the rest.
+    stop: OwnedFd,
     /// At its end when the thread is.
     done: OwnedFd,
     /// Who reads TLS keys, for longer than packets are recorded.
@@ -80,7 +82,10 @@ impl Recorder {
         let recording = Recording::begin(plan, network.transport(), inbox)?;
         let counter = Arc::downgrade(capture.counter());
         let (sender, outcome) = mpsc::channel();
+        let on_failure =
+            stop.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         let record = move || {
+            failing::complete_first(on_failure);
             let mut capture = capture;
             let thread = Thread {
                 capture: &mut capture,
@@ -94,12 +99,11 @@ impl Recorder {
             let outcome = thread.record();
             // Nobody listens when front was gone for too long.
             let _unheard = sender.send(outcome);
-            // Closed also when this thread panics: whoever waits must not wait for ever.
             drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
         started.map_err(|error| Failure::of("cannot start a thread", &error))?;
-        Ok(Self { counter, outcome, stop: Some(stop), done, keys, printing })
+        Ok(Self { counter, outcome, stop, done, keys, printing })
     }
 
     /// Ends the capture here, though the thread is still to read what has come.
@@ -114,7 +118,8 @@ impl Recorder {
 
     /// Makes the thread read the rest. To be called when all receivers that were at work at the end of the capture have finished.
     pub(crate) fn stop(&mut self) {
-        self.stop = None;
+        // A thread that has ended reads nothing.
+        let _ended = write(&self.stop, b"!");
     }
 
     /// Readable when the file is complete.
@@ -132,16 +137,14 @@ impl Recorder {
     /// Waits until all lines have been taken, or nobody takes them.
     pub(crate) fn end_lines(&mut self) {
         if let Some(printing) = self.printing.take() {
-            let _panicked = printing.join();
+            let _ended = printing.join();
         }
     }
 
     /// What became of the packets. Waits for the file to be complete.
     pub(crate) fn outcome(&self) -> Outcome {
-        self.outcome.recv().unwrap_or_else(|_panicked| Outcome {
-            output_error: Some("the thread that writes packets has failed".into()),
-            ..Outcome::default()
-        })
+        // The thread ends with this, or all of worker does.
+        self.outcome.recv().unwrap_or_default()
     }
 }
 
@@ -170,6 +173,7 @@ impl Thread<'_> {
             Ok(counted) => recording.end(counted),
             Err(error) => Outcome { output_error: Some(chain(&error)), ..recording.end(None) },
         };
+        failing::completed();
         if let Some(explainer) = explainer {
             outcome.told = explainer.end(&Ending { outcome: &outcome, late: &late });
             outcome.output_error = outcome.output_error.or(outcome.told.error.take());
