@@ -110,7 +110,8 @@ fn parse_host(host: &str) -> Option<Host> {
 /// A name is not only digits and dots: that would be an address that is none.
 fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+        !label.is_empty()
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '-' | '_'))
     };
     name.split('.').all(is_label) && name.contains(|c: char| !c.is_ascii_digit() && c != '.')
 }

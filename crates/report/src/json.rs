@@ -14,8 +14,11 @@ pub enum Json {
     Bool(bool),
     /// A count.
     Count(u64),
-    /// Any number.
-    Number(f64),
+    /// A number of seconds.
+    Seconds {
+        /// As exact as anybody needs.
+        milliseconds: u64,
+    },
     /// Text.
     Text(String),
     /// Values in a row.
@@ -40,9 +43,10 @@ impl Json {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Count(value) => write!(f, "{value}"),
-            // There is no way to say infinite.
-            Self::Number(value) if !value.is_finite() => f.write_str("null"),
-            Self::Number(value) => write!(f, "{value}"),
+            Self::Seconds { milliseconds } => {
+                let text = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+                f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+            }
             Self::Text(text) => write_text(f, text),
             Self::Array(values) => {
                 write_all(f, depth, ['[', ']'], values.iter(), |f, value| value.write(f, depth + 1))
@@ -124,15 +128,16 @@ mod tests {
 
     #[test]
     fn values_are_written_as_the_rfc_has_them() {
+        let seconds = |milliseconds| Json::Seconds { milliseconds };
         let value = Json::Object(vec![
             ("empty", Json::Array(vec![])),
             ("nothing", Json::or_null(None::<&str>)),
             ("text", Json::text("a\"b\\c\n\u{1b}\u{9b}é")),
-            ("numbers", Json::Array(vec![7_u64.into(), Json::Number(0.25), Json::Number(f64::NAN)])),
+            ("numbers", Json::Array(vec![7_u64.into(), seconds(250), seconds(10_000), seconds(60_002)])),
             ("yes", true.into()),
         ]);
         let expected = "{\n  \"empty\": [],\n  \"nothing\": null,\n  \"text\": \"a\\\"b\\\\c\\u000a\\u001b\\u009bé\",\n  \
-            \"numbers\": [\n    7,\n    0.25,\n    null\n  ],\n  \"yes\": true\n}";
+            \"numbers\": [\n    7,\n    0.25,\n    10,\n    60.002\n  ],\n  \"yes\": true\n}";
         assert_eq!(value.to_string(), expected);
     }
 }

@@ -128,9 +128,7 @@ impl Report {
 
     /// Since the program began; milliseconds are as exact as anybody needs.
     fn seconds(&self, ns: u64) -> Json {
-        let milliseconds = ns.saturating_sub(self.started_ns) / 1_000_000;
-        #[expect(clippy::cast_precision_loss, reason = "exact for three hundred thousand years")]
-        Json::Number(milliseconds as f64 / 1000.0)
+        Json::Seconds { milliseconds: ns.saturating_sub(self.started_ns) / 1_000_000 }
     }
 }
 
@@ -140,9 +138,7 @@ fn owner_json(process: &Process, one: &Conversation) -> Json {
     let words = |line: &Vec<String>| Json::Array(line.iter().map(Json::text).collect());
     let certainties = one.certainties.iter().map(|(word, flows)| (*word, Json::Count(*flows))).collect();
     let threads = one.threads.iter().map(|tid| u64::from(*tid).into()).collect();
-    let milliseconds = started_ns / 1_000_000;
-    #[expect(clippy::cast_precision_loss, reason = "exact for three hundred thousand years")]
-    let started = Json::Number(milliseconds as f64 / 1000.0);
+    let started = Json::Seconds { milliseconds: started_ns / 1_000_000 };
     let mut members = vec![
         ("pid", u64::from(*pid).into()),
         ("name", Json::text(name)),

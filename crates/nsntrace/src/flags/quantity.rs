@@ -48,16 +48,23 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 pub(super) fn time_or_none(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let unit = match unit {
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
         _ => return Err(no_time(text)),
     };
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = number.parse().ok().filter(|_| is_plain).ok_or_else(|| no_time(text))?;
-    let time = Duration::try_from_secs_f64(number * unit).ok().filter(|time| *time <= LONGEST);
+    let time = seconds(number).and_then(|time| time.checked_mul(unit)).filter(|time| *time <= LONGEST);
     time.ok_or_else(|| no_time(text))
+}
+
+/// `1`, `1.5`, `.5`: digits behind the ninth are less than a nanosecond.
+fn seconds(number: &str) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = is_digits(whole) && is_digits(fraction) && whole.len() + fraction.len() > 0;
+    let (whole, nanoseconds) = (format!("0{whole}").parse().ok()?, format!("{fraction:0<9.9}").parse().ok()?);
+    is_plain.then(|| Duration::new(whole, nanoseconds))
 }
 
 /// A number of `bare`, or with the unit K, M or G, which are powers of 1024.
@@ -93,10 +100,33 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, ms) in [("90", 90_000), ("1.5s", 1500), ("10m", 600_000), ("2h", 7_200_000), ("0", 0)] {
+        for (text, ms) in [
+            ("90", 90_000),
+            ("1.5s", 1500),
+            ("10m", 600_000),
+            ("2h", 7_200_000),
+            ("0", 0),
+            (".05m", 3000),
+            ("1.", 1000),
+        ] {
             assert_eq!(time_or_none(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
-        for bad in ["", "s", "-1", "1x", "1 m", "inf", "nan", "1e9", "1e", "99999999d", "1.2.3"] {
+        for bad in [
+            "",
+            "s",
+            "-1",
+            "1x",
+            "1 m",
+            "inf",
+            "nan",
+            "1e9",
+            "1e",
+            "99999999d",
+            "1.2.3",
+            ".",
+            "+1",
+            "99999999999999999999",
+        ] {
             assert!(time_or_none(bad).is_err(), "{bad}");
         }
         assert!(time("0").is_err() && time("1").is_ok());
