@@ -15,9 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nsntrace_keylog::Fifo;
 use nsntrace_netns::{Netns, user::Bounds};
@@ -188,7 +186,7 @@ impl Program<'_> {
             nsntrace_sys::ignore_ends_of_children();
         }
         self.mask.restore().map_err(|error| Failure::of("cannot restore the signal mask", &error))?;
-        let error = self.command(self.name, self.arguments).exec();
+        let error = self.exec(self.name, self.arguments);
         if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
             return Err(self.run_by_shell(&error));
         }
@@ -196,19 +194,17 @@ impl Program<'_> {
         Err(cannot_run(self.name, errno))
     }
 
-    fn command(&self, name: &OsStr, arguments: &[OsString]) -> Command {
-        let mut command = Command::new(name);
-        command.args(arguments);
-        command.envs(self.user.into_iter().flat_map(Identity::environment));
-        command.envs(self.keys.into_iter().flat_map(|_| keylog::variables()));
-        command
+    fn exec(&self, name: &OsStr, arguments: &[OsString]) -> io::Error {
+        let of_user = self.user.into_iter().flat_map(Identity::environment);
+        let of_keys = self.keys.into_iter().flat_map(|_| keylog::variables());
+        nsntrace_sys::exec(name, arguments.iter().map(OsString::as_os_str), of_user.chain(of_keys))
     }
 
     /// A script without `#!` is the shell's, as execvp(3) of the GNU libc and every shell have it.
     fn run_by_shell(&self, first: &io::Error) -> Failure {
         let script = find(self.name).map(PathBuf::into_os_string).into_iter();
         let arguments: Vec<_> = script.chain(self.arguments.iter().cloned()).collect();
-        let _no_shell = self.command(OsStr::new("/bin/sh"), &arguments).exec();
+        let _no_shell = self.exec(OsStr::new("/bin/sh"), &arguments);
         Failure::of(&format!("cannot run '{}'", self.name.display()), first).status(status::NOT_EXECUTABLE)
     }
 }

@@ -17,14 +17,12 @@ mod pipe;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nsntrace_sys::{Fork, Inherited, SignalMask};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
@@ -137,11 +135,11 @@ impl Wireshark {
         mask.restore()?;
         let pipe = self.pipe.take().ok_or(io::ErrorKind::NotFound)?;
         fcntl_setfd(pipe.place(), FdFlags::empty())?;
-        let mut command = Command::new(&self.program);
-        command.args(["-k", "-i"]).arg(path_of(pipe.place()));
-        command.envs(self.user.iter().flat_map(Identity::environment));
-        command.envs(self.user.as_ref().and_then(runtime_dir));
-        Err(command.exec())
+        let place = path_of(pipe.place());
+        let arguments = ["-k".as_ref(), "-i".as_ref(), place.as_os_str()];
+        let of_user = self.user.iter().flat_map(Identity::environment);
+        let of_session = self.user.as_ref().and_then(runtime_dir);
+        Err(nsntrace_sys::exec(self.program.as_os_str(), arguments, of_user.chain(of_session)))
     }
 }
 
@@ -188,10 +186,10 @@ fn caller_of_sudo() -> Result<Option<Identity>, Failure> {
 }
 
 /// Where the user's session has its sockets, Wayland's among them: sudo does not pass it on.
-fn runtime_dir(user: &Identity) -> Option<(&'static str, PathBuf)> {
+fn runtime_dir(user: &Identity) -> Option<(&'static str, OsString)> {
     const NAME: &str = "XDG_RUNTIME_DIR";
     let path = Path::new("/run/user").join(user.uid().to_string());
-    (env::var_os(NAME).is_none() && path.is_dir()).then_some((NAME, path))
+    (env::var_os(NAME).is_none() && path.is_dir()).then_some((NAME, path.into()))
 }
 
 fn has_display() -> bool {

@@ -33,7 +33,7 @@ pub use netns::{
 };
 pub use notify::{Held, Wish, give, hold_sockets, is_held, let_go, next_held, take_turns};
 pub use packet::{Insn, PacketSocket, PacketStatistics, attach_filter};
-pub use process::{Fork, become_on_files, exit_now, fork, is_in_our_process_group};
+pub use process::{Fork, become_on_files, exec, exit_now, fork, is_in_our_process_group};
 pub use ring::{Block, Geometry, Ring};
 pub use seccomp::{confine, confine_but_for_descriptors};
 pub use shared::SharedNumbers;

@@ -1,9 +1,13 @@
-//! Making a second process.
+//! Making a second process, and becoming another program.
 //!
 //! # Kernel interface
-//! fork(2), getpgid(2), setfsuid(2), setfsgid(2), _exit(2).
+//! fork(2), execve(2), getpgid(2), setfsuid(2), setfsgid(2), _exit(2).
 
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
+use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +38,32 @@ pub fn fork() -> io::Result<Fork> {
         return Err(io::Error::last_os_error());
     }
     Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Makes this process another program, with some more environment variables than ours, searched for in PATH as execvp(3) does. Returns only if that fails,
+/// and then those variables are set. To be called in a process with one thread.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`: see execve(2). [`InvalidInput`](io::ErrorKind::InvalidInput): a word has a zero byte.
+pub fn exec<'a>(
+    program: &'a OsStr,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+    variables: impl IntoIterator<Item = (&'static str, OsString)>,
+) -> io::Error {
+    let words = iter::once(program).chain(arguments).map(|word| CString::new(word.as_bytes()));
+    let Ok(words) = words.collect::<Result<Vec<_>, _>>() else { return io::ErrorKind::InvalidInput.into() };
+    let pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect();
+    for (name, value) in variables {
+        // SAFETY: no other thread reads the environment meanwhile, since there is none.
+        unsafe { std::env::set_var(name, value) };
+    }
+    // SAFETY: the pointers lead to words that end with a zero byte and live as long as this process does, and end with a null pointer. `SIG_DFL` is
+    // a valid disposition: Rust has ignored this signal since our start, and no program is to find it so.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::execvp(pointers[0], pointers.as_ptr());
+    }
+    io::Error::last_os_error()
 }
 
 /// Has the calling thread, and no other, open files as somebody else would. Its supplementary groups are set apart from this.

@@ -9,16 +9,20 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use rustix::process::geteuid;
+use nsntrace_sys::Fork;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitOptions, geteuid, waitpid};
 
 use super::call::INTERFACE;
 use crate::failure::Failure;
+use crate::program;
 
 /// Links this program into `folder`, or into that which Wireshark names if it is empty. Says where.
 pub(crate) fn install(folder: &OsStr) -> Result<String, Failure> {
@@ -49,14 +53,41 @@ fn put(program: &Path, link: &Path) -> io::Result<()> {
 
 /// Where Wireshark looks.
 fn ask() -> Result<PathBuf, Failure> {
-    let mut tshark = Command::new("tshark");
-    let asked = tshark.args(["-G", "folders"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let unknown = |why: String| {
         Failure::new(format!("cannot find out where Wireshark looks for extcaps: {why}")).hint(NAME_IT)
     };
-    let said = asked.map_err(|error| unknown(format!("tshark: {error}")))?;
-    let said = String::from_utf8_lossy(&said.stdout);
+    let said = said_by_tshark().map_err(|error| unknown(format!("tshark: {error}")))?;
     folder_in(&said, geteuid().is_root()).ok_or_else(|| unknown("tshark does not tell".into()))
+}
+
+fn said_by_tshark() -> io::Result<String> {
+    let tshark = program::find(OsStr::new("tshark"))?;
+    let (said, words) = pipe_with(PipeFlags::CLOEXEC)?;
+    match nsntrace_sys::fork()? {
+        Fork::Parent(pid) => {
+            drop(words);
+            let mut text = Vec::new();
+            File::from(said).read_to_end(&mut text)?;
+            waitpid(Some(pid), WaitOptions::empty())?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        }
+        Fork::Child => {
+            let _error = become_it(&tshark, &words);
+            nsntrace_sys::exit_now(1)
+        }
+    }
+}
+
+fn become_it(tshark: &Path, words: &OwnedFd) -> io::Error {
+    let arranged = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).and_then(|null| {
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        rustix::stdio::dup2_stdout(words)
+    });
+    match arranged {
+        Ok(()) => nsntrace_sys::exec(tshark.as_os_str(), ["-G", "folders"].map(OsStr::new), []),
+        Err(errno) => errno.into(),
+    }
 }
 
 fn folder_in(said: &str, is_for_all: bool) -> Option<PathBuf> {

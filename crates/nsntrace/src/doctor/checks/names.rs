@@ -97,7 +97,7 @@ fn connect(address: IpAddr) -> io::Result<()> {
 /// The error in words alone.
 fn said(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
 }
 
 const TABLES: [&str; 2] = ["/proc/self/net/udp", "/proc/self/net/udp6"];
