@@ -1,6 +1,5 @@
 //! What a process said to a peer, all flows of it together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nsntrace_dissect::IcmpError;
@@ -122,10 +121,10 @@ impl Failure {
 pub struct Conversation {
     /// Whose.
     pub process: Option<Process>,
-    /// How that is known, and of how many flows.
-    pub certainties: BTreeMap<&'static str, u64>,
+    /// How that is known, and of how many flows; in order, as all of these.
+    pub certainties: Vec<(&'static str, u64)>,
     /// The threads that made the sockets.
-    pub threads: BTreeSet<u32>,
+    pub threads: Vec<u32>,
     /// The other end. Of one who began, without a port: that says nothing.
     pub peer: Endpoint,
     /// Its name.
@@ -147,7 +146,7 @@ pub struct Conversation {
     /// Its last.
     pub last_ns: u64,
     /// What went wrong, and in how many flows.
-    pub failures: BTreeMap<Failure, u64>,
+    pub failures: Vec<(Failure, u64)>,
     /// Segments of TCP that were sent again.
     pub retransmissions: u64,
     /// Of DNS: which records were asked for.
@@ -155,7 +154,7 @@ pub struct Conversation {
     /// Of DNS: the name that was asked for.
     pub question: Option<String>,
     /// Of DNS: all names that were asked for.
-    pub questions: BTreeSet<String>,
+    pub questions: Vec<String>,
     /// Every name that the peer's address has had.
     pub aliases: Vec<String>,
     /// Of TLS: the name that was asked for, versions, protocols inside.
@@ -165,7 +164,7 @@ pub struct Conversation {
     /// Protocols that were offered.
     pub protocols: Vec<String>,
     /// Of TLS, if keys were asked for: in how many flows which.
-    pub keys: BTreeMap<Keys, u64>,
+    pub keys: Vec<(Keys, u64)>,
 }
 
 /// What tells conversations apart.
@@ -208,17 +207,24 @@ pub(crate) fn conversations<'a>(
     analysis: &Analysis,
     known: impl Fn(FlowNumber) -> Option<Known>,
 ) -> Vec<Conversation> {
-    let mut all: BTreeMap<Topic, Conversation> = BTreeMap::new();
     let no_facts = Facts::default();
-    for (number, flow) in flows.filter(|(_, flow)| is_somebodys(flow)) {
+    let about = |(number, flow)| {
         let known = known(number).unwrap_or_default();
         let facts = analysis.facts(number).unwrap_or(&no_facts);
-        let topic = Topic::of(flow, facts, analysis.names(), &known);
-        let conversation =
-            all.entry(topic.clone()).or_insert_with(|| Conversation::begin(&topic, flow, analysis));
-        conversation.add(flow, facts, &known);
-    }
-    all.into_values().collect()
+        (Topic::of(flow, facts, analysis.names(), &known), number, flow, facts, known)
+    };
+    let mut all: Vec<_> = flows.filter(|(_, flow)| is_somebodys(flow)).map(about).collect();
+    all.sort_unstable_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    let of_one = all.chunk_by(|one, other| one.0 == other.0);
+    let conversation = |flows: &[(Topic, FlowNumber, &Flow, &Facts, Known)]| {
+        let (topic, _, first, ..) = flows.first()?;
+        let mut conversation = Conversation::begin(topic, first, analysis);
+        for (_, _, flow, facts, known) in flows {
+            conversation.add(flow, facts, known);
+        }
+        Some(conversation)
+    };
+    of_one.filter_map(conversation).collect()
 }
 
 /// Not what the kernel says to routers, neighbours and groups of its own accord.
@@ -269,8 +275,8 @@ impl Conversation {
         let aliases = analysis.names().all(flow.remote.address);
         Self {
             process: topic.process.clone(),
-            certainties: BTreeMap::new(),
-            threads: BTreeSet::new(),
+            certainties: Vec::new(),
+            threads: Vec::new(),
             peer: topic.peer,
             name: topic.name.clone(),
             protocol: topic.protocol.clone(),
@@ -281,24 +287,26 @@ impl Conversation {
             received: Volume::default(),
             first_ns: flow.first_ns,
             last_ns: flow.last_ns,
-            failures: BTreeMap::new(),
+            failures: Vec::new(),
             retransmissions: 0,
             qtypes: Vec::new(),
             question: topic.question.clone(),
-            questions: BTreeSet::new(),
+            questions: Vec::new(),
             aliases: aliases.into_iter().map(str::to_owned).collect(),
             server_name: topic.server_name.clone(),
             version: None,
             protocols: Vec::new(),
-            keys: BTreeMap::new(),
+            keys: Vec::new(),
         }
     }
 
     fn add(&mut self, flow: &Flow, facts: &Facts, known: &Known) {
         self.flows += 1;
         if let Some(Attribution { certainty, tid }) = known.attribution {
-            *self.certainties.entry(certainty).or_default() += 1;
-            self.threads.extend(tid);
+            count(&mut self.certainties, certainty);
+            if let Some(tid) = tid {
+                insert(&mut self.threads, tid);
+            }
         }
         for (sum, volume) in [(&mut self.sent, flow.sent), (&mut self.received, flow.received)] {
             sum.packets += volume.packets;
@@ -308,11 +316,11 @@ impl Conversation {
         self.last_ns = self.last_ns.max(flow.last_ns);
         self.retransmissions += flow.retransmissions();
         for failure in failures(flow, facts) {
-            *self.failures.entry(failure).or_default() += 1;
+            count(&mut self.failures, failure);
         }
         for lookup in &facts.lookups {
             add_once(&mut self.qtypes, lookup.qtype.to_string());
-            self.questions.insert(lookup.name.clone());
+            insert(&mut self.questions, lookup.name.clone());
         }
         if let Some(hello) = &facts.client_hello {
             for protocol in &hello.protocols {
@@ -321,7 +329,7 @@ impl Conversation {
             self.version = facts.server_hello.as_ref().map(|hello| hello.version).or(self.version);
         }
         if let Some(keys) = known.keys.filter(|_| self.protocol == "TLS") {
-            *self.keys.entry(keys).or_default() += 1;
+            count(&mut self.keys, keys);
         }
     }
 
@@ -331,6 +339,21 @@ impl Conversation {
         let Some(said) = self.server_name.as_deref() else { return aliases.collect() };
         let is_alias = aliases.clone().any(|name| name.eq_ignore_ascii_case(said));
         if is_alias { vec![said] } else { aliases.chain([said]).collect() }
+    }
+}
+
+/// Counts one more of a kind, in order of kinds.
+fn count<T: Ord>(kinds: &mut Vec<(T, u64)>, kind: T) {
+    match kinds.binary_search_by(|(one, _)| one.cmp(&kind)) {
+        Ok(at) => kinds[at].1 += 1,
+        Err(at) => kinds.insert(at, (kind, 1)),
+    }
+}
+
+/// Adds what is not there yet, in order.
+fn insert<T: Ord>(values: &mut Vec<T>, value: T) {
+    if let Err(at) = values.binary_search(&value) {
+        values.insert(at, value);
     }
 }
 

@@ -92,14 +92,14 @@ pub(crate) fn peer(conversation: &Conversation) -> String {
 
 fn remarks(conversation: &Conversation) -> String {
     let mut remarks = Vec::new();
-    for (failure, &flows) in &conversation.failures {
+    for &(failure, flows) in &conversation.failures {
         remarks.push(times(failure.word(), flows, conversation.flows));
     }
     if conversation.retransmissions > 0 {
         remarks.push(format!("{} retransmitted", conversation.retransmissions));
     }
-    for (keys, &flows) in &conversation.keys {
-        remarks.push(times(keys_word(*keys), flows, conversation.flows));
+    for &(keys, flows) in &conversation.keys {
+        remarks.push(times(keys_word(keys), flows, conversation.flows));
     }
     remarks.join(", ")
 }

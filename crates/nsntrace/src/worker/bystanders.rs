@@ -10,8 +10,6 @@
 //! # References
 //! `rtnl_configure_link()` in net/core/rtnetlink.c: a link is announced before anybody can give it addresses.
 
-use std::collections::BTreeSet;
-
 use nsntrace_link::{Change, IfIndex, Link, PROTOCOL, Route, table};
 
 use super::wire::NAME_PREFIX;
@@ -22,16 +20,16 @@ pub(crate) struct Bystanders {
     /// Our veth, and the device of `--device`: never a bystander, whatever its name.
     own: Vec<IfIndex>,
     /// Those whose flags we rely on, our veth aside.
-    used: BTreeSet<IfIndex>,
+    used: Vec<IfIndex>,
     /// The veths of other runs.
-    others: BTreeSet<IfIndex>,
+    others: Vec<IfIndex>,
 }
 
 impl Bystanders {
     /// Knows nobody yet.
     pub(crate) fn new(veth: IfIndex, only: Option<IfIndex>) -> Self {
         let own = std::iter::once(veth).chain(only).collect();
-        Self { own, used: BTreeSet::new(), others: BTreeSet::new() }
+        Self { own, used: Vec::new(), others: Vec::new() }
     }
 
     /// Learns who is there: all links, and those that packets leave and come back by.
@@ -44,22 +42,28 @@ impl Bystanders {
     pub(crate) fn is_ours(&mut self, change: &Change) -> bool {
         match change {
             Change::Link(link) if self.is_others(link) => {
-                self.others.insert(link.ifindex);
+                if !self.others.contains(&link.ifindex) {
+                    self.others.push(link.ifindex);
+                }
                 false
             }
             Change::LinkGone(link) if self.is_others(link) => {
-                self.others.remove(&link.ifindex);
+                self.forget(link);
                 false
             }
             Change::Link(link) => {
                 // It had another name before.
-                self.others.remove(&link.ifindex);
+                self.forget(link);
                 true
             }
             Change::Route(route) => !self.is_route_of_others(route),
             Change::Flags(Some(ifindex)) => self.own.contains(ifindex) || self.used.contains(ifindex),
             _ => true,
         }
+    }
+
+    fn forget(&mut self, link: &Link) {
+        self.others.retain(|other| *other != link.ifindex);
     }
 
     fn is_others(&self, link: &Link) -> bool {

@@ -10,9 +10,6 @@
 //! # References
 //! Documentation/networking/ip-sysctl.rst: `conf/interface/forwarding`, `force_forwarding` (Linux 6.17).
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use nsntrace_lease::{Lease, RunDir};
 use nsntrace_link::{IfIndex, IfName, Link, RouteKind, RouteSocket, Veth};
 use nsntrace_nat::Nat;
@@ -31,7 +28,7 @@ pub(crate) struct Uplinks {
     /// Take only this device.
     only: Option<IfIndex>,
     bystanders: Bystanders,
-    leases: BTreeMap<IfName, Vec<Lease>>,
+    leases: Vec<(IfName, Vec<Lease>)>,
     guarded: Vec<IfName>,
     /// `ip_forward` as it was when we looked last.
     was_router: bool,
@@ -46,7 +43,7 @@ impl Uplinks {
         only: Option<IfIndex>,
     ) -> Result<Self, Failure> {
         let was_router = is_router();
-        let (leases, guarded) = (BTreeMap::new(), Vec::new());
+        let (leases, guarded) = (Vec::new(), Vec::new());
         let bystanders = Bystanders::new(veth.ifindex, only);
         let veth = veth.name.clone();
         let uplinks = Self { run_dir, veth, has_ipv6, only, bystanders, leases, guarded, was_router };
@@ -65,17 +62,18 @@ impl Uplinks {
     pub(crate) fn refresh(&mut self, host: &mut RouteSocket, nat: &mut Nat) -> Result<(), Failure> {
         self.yield_to_a_router()?;
         self.forward_from_veth()?;
-        let wanted: BTreeMap<_, _> =
+        let mut wanted: Vec<_> =
             self.devices(host)?.into_iter().map(|name| (name.clone(), self.keys(&name))).collect();
-        self.leases.retain(|name, leases| {
-            let is_whole = wanted.get(name).is_some_and(|keys| leases.iter().map(Lease::key).eq(keys));
-            is_whole && leases.iter().all(is_in_force)
+        self.leases.retain(|(name, leases)| {
+            let is_whole = |keys: &Vec<String>| leases.iter().map(Lease::key).eq(keys);
+            let is_wanted = wanted.iter().any(|(one, keys)| one == name && is_whole(keys));
+            is_wanted && leases.iter().all(is_in_force)
         });
+        wanted.retain(|(name, _)| self.leases.iter().all(|(leased, _)| leased != name));
         for (name, keys) in wanted {
-            if let Entry::Vacant(vacant) = self.leases.entry(name) {
-                vacant.insert(take_leases(&self.run_dir, &keys)?);
-            }
+            self.leases.push((name, take_leases(&self.run_dir, &keys)?));
         }
+        self.leases.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         self.guard(nat)
     }
 
@@ -85,7 +83,7 @@ impl Uplinks {
         let is_router = is_router();
         if is_router && !self.was_router {
             let of_ipv4 = |lease: &&mut Lease| lease.key().starts_with(IPV4);
-            for lease in self.leases.values_mut().flatten().filter(of_ipv4) {
+            for lease in self.leases.iter_mut().flat_map(|(_, leases)| leases).filter(of_ipv4) {
                 lease.keep()?;
             }
         }
@@ -101,7 +99,7 @@ impl Uplinks {
     }
 
     fn guard(&mut self, nat: &mut Nat) -> Result<(), Failure> {
-        let was_off = |(name, leases): (&IfName, &Vec<Lease>)| {
+        let was_off = |(name, leases): &(IfName, Vec<Lease>)| {
             leases.iter().any(|lease| lease.original() == "0").then(|| name.clone())
         };
         let guarded: Vec<_> = self.leases.iter().filter_map(was_off).collect();

@@ -4,7 +4,7 @@
 //! The pipe is read from the program's start to the trace's end, whatever becomes of the capture: a program must not wait for us, and the log of the user's
 //! own is to be as whole as without us. Whoever logs later, the processes that outlive the trace, finds that log, or none, in the pipe's place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -125,8 +125,8 @@ impl Handshakes {
     /// Waits for the keys of those that have something in `heads`.
     pub(super) fn await_keys(&mut self, heads: &[Head], deadline: Instant) {
         let in_heads = |head: &Head| Some((head.flow, *self.open.get(&head.flow)?));
-        let awaited: BTreeMap<_, _> = heads.iter().filter_map(in_heads).collect();
-        let randoms: Vec<_> = awaited.values().copied().collect();
+        let awaited: Vec<_> = heads.iter().filter_map(in_heads).collect();
+        let randoms: Vec<_> = awaited.iter().map(|(_, random)| *random).collect();
         if randoms.is_empty() {
             return;
         }
