@@ -38,13 +38,13 @@ pub enum LeaseError {
         source: io::Error,
     },
     /// The path of a setting has a part that leads elsewhere.
-    #[error("{key:?} does not name a setting below /proc/sys")]
+    #[error("'{key}' does not name a setting below /proc/sys")]
     BadKey {
         /// What was given.
         key: String,
     },
     /// A value, a scope or a note that does not fit where it is written down.
-    #[error("{text:?} cannot be written down as {what}")]
+    #[error("'{text}' cannot be written down as {what}")]
     BadText {
         /// What it was meant to be.
         what: &'static str,

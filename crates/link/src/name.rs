@@ -99,7 +99,7 @@ pub enum NameError {
     #[error("an interface name is neither \".\" nor \"..\"")]
     Directory,
     /// White space, `/`, `:` or a zero byte.
-    #[error("an interface name does not contain {character:?}")]
+    #[error("an interface name does not contain '{character}'")]
     Character {
         /// The first such character.
         character: char,

@@ -39,7 +39,7 @@ pub enum NatError {
         source: SocketError,
     },
     /// A device has a name that no device can have.
-    #[error("no network device has the name {name:?}: 1 to 15 bytes are possible")]
+    #[error("no network device has the name '{name}': 1 to 15 bytes are possible")]
     DeviceName {
         /// The name.
         name: String,

@@ -307,7 +307,7 @@ mod tests {
         let error = Nat::install(&spec).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no network device has the name \"sixteen-bytes-xx\": 1 to 15 bytes are possible"
+            "no network device has the name 'sixteen-bytes-xx': 1 to 15 bytes are possible"
         );
         assert!(matches!(
             Nat::install(&Spec { device: "", only_via: None, ..spec }),

@@ -200,9 +200,25 @@ where
     I::Item: Into<OsString>,
 {
     let mut parser = lexopt::Parser::from_args(arguments);
-    let refused =
-        |error| Failure::new(format!("cannot read the command line: {error}")).hint("see nsntrace --help");
+    let refused = |error: lexopt::Error| {
+        Failure::new(format!("cannot read the command line: {}", said(&error))).hint("see nsntrace --help")
+    };
     read(&mut parser).map_err(refused)
+}
+
+/// The error in words. What was typed is quoted as elsewhere.
+pub(crate) fn said(error: &lexopt::Error) -> String {
+    match error {
+        lexopt::Error::UnexpectedArgument(value) => format!("unexpected argument '{}'", value.display()),
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("unexpected argument for option '{option}': '{}'", value.display())
+        }
+        lexopt::Error::NonUnicodeValue(value) => {
+            format!("argument is invalid unicode: '{}'", value.display())
+        }
+        lexopt::Error::ParsingFailed { value, error } => format!("cannot parse argument '{value}': {error}"),
+        error => error.to_string(),
+    }
 }
 
 fn read(parser: &mut lexopt::Parser) -> Result<Request, lexopt::Error> {
@@ -249,7 +265,7 @@ fn take(flag: &Flag, options: &mut Options, parser: &mut lexopt::Parser) -> Resu
 }
 
 fn of_flag(flag: &Flag, error: &lexopt::Error) -> lexopt::Error {
-    format!("--{}: {error}", flag.long).into()
+    format!("--{}: {}", flag.long, said(error)).into()
 }
 
 /// What a whole command line asks for.
@@ -349,6 +365,8 @@ const DEFAULT_LINGER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     fn options(line: &str) -> Options {
@@ -411,6 +429,14 @@ mod tests {
             refused(&format!("--wireshark {file} true"), "leave out -o");
             refused(&format!("{file} --wireshark true"), "leave out -o");
         }
+    }
+
+    #[test]
+    fn what_was_typed_is_quoted() {
+        refused("--quiet=yes true", "unexpected argument for option '--quiet': 'yes'");
+        let name = OsString::from_vec(b"caf\xe9".into());
+        let failure = parse(["--expect".into(), name]).unwrap_err();
+        assert!(failure.to_string().contains("argument is invalid unicode: 'caf\u{fffd}'"), "{failure}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) struct Source<'a> {
     is_crate_root: bool,
     is_test: bool,
     may_be_unsafe: bool,
+    is_shipped: bool,
 }
 
 impl<'a> Source<'a> {
@@ -30,6 +31,7 @@ impl<'a> Source<'a> {
             is_crate_root,
             is_test: stem.iter().any(|part| part == "tests"),
             may_be_unsafe: UNSAFE.iter().any(|prefix| path.starts_with(prefix)),
+            is_shipped: path.starts_with("crates/") && !path.starts_with("crates/testkit/"),
         }
     }
 
@@ -65,6 +67,7 @@ pub(crate) fn check(source: &Source<'_>) -> Vec<Finding> {
         check_length(source, &items),
         check_words(source, &items, stream),
         check_later(source),
+        check_debug(source, &items),
     ];
     rules.into_iter().flatten().collect()
 }
@@ -142,6 +145,16 @@ fn check_later(source: &Source<'_>) -> Vec<Finding> {
         Some(source.finding(index + 1, "undone", format!("`{word}` leaves something undone")))
     });
     found.collect()
+}
+
+/// The binaries of `dist` have nothing that `Debug` could print (`-Zfmt-debug=none`).
+fn check_debug(source: &Source<'_>, items: &Items) -> Vec<Finding> {
+    let lines = source.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let found = lines.filter(|(number, line)| {
+        let is_ours = source.is_shipped && !source.is_test && !items.is_in_test(*number);
+        is_ours && [":?}", ":#?}"].iter().any(|sign| line.contains(sign))
+    });
+    found.map(|(number, _)| source.finding(number, "debug", "`{:?}` is empty in what is shipped")).collect()
 }
 
 /// Whether the comment above the statement that line `line` (from 1) is part of, or the line itself, says SAFETY.
@@ -302,6 +315,14 @@ mod tests {
     fn a_file_opens_with_what_it_is() {
         check_file("crates/link/src/a.rs", false, "fn f() {}\n", &["1: header"]);
         check_file("crates/link/src/a.rs", false, "\n//! Late.\n", &["1: header"]);
+    }
+
+    #[test]
+    fn nothing_is_shipped_that_debug_would_print() {
+        let text = "fn f() { g(\"{x:?}\") }\nfn h() { g(\"{:#?}\") }\n";
+        check_text(text, &["2: debug", "3: debug"]);
+        check_text(&format!("#[cfg(test)]\nmod tests {{\n{text}}}\n"), &[]);
+        check_file("crates/testkit/src/a.rs", false, &format!("//! T.\n{text}"), &[]);
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Call {
     pub(super) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
         let mut wishes = Wishes::default();
         let mut parser = lexopt::Parser::from_args(arguments);
-        let refused = |error| Failure::new(format!("cannot read what Wireshark wants: {error}"));
+        let refused = |error: lexopt::Error| {
+            Failure::new(format!("cannot read what Wireshark wants: {}", flags::said(&error)))
+        };
         wishes.read(&mut parser).map_err(refused)?;
         wishes.call()
     }
