@@ -18,6 +18,8 @@ mod ring;
 mod seccomp;
 mod shared;
 mod signals;
+#[cfg(target_env = "musl")]
+mod thread_name;
 mod time;
 mod transparent;
 
