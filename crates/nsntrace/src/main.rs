@@ -20,6 +20,7 @@ mod plan;
 mod program;
 mod progress;
 mod protocol;
+mod queue;
 mod status;
 mod text_file;
 mod transport;

@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //! A socket belongs to the namespace of the thread that made it, and the thread of the event loop cannot go to r and come back:
-//! that takes privilege over the host's namespace. So a thread that was born in r makes sockets and puts them into a channel
-//! that holds a few. While that is full the thread sleeps in it, and when its other end is gone it ends.
+//! that takes privilege over the host's namespace. So a thread that was born in r makes sockets and puts them on a shelf
+//! that holds a few. While that is full the thread sleeps beside it, and when nobody takes any more it ends.
 //!
 //! # Kernel interface
 //! `socket(2)`, `IP_TRANSPARENT`, `IPV6_TRANSPARENT`, `SO_REUSEADDR`, `IP_RECVTTL`, `IP_RECVFRAGSIZE`, `UDP_GRO`. `CAP_NET_ADMIN` over r.
@@ -11,8 +11,9 @@
 //! # References
 //! network_namespaces(7); clone(2): a thread is born in the namespaces of the one that starts it.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nsntrace_sys::{Detail, Family, tell};
@@ -26,8 +27,7 @@ use crate::families::Families;
 #[derive(Debug)]
 pub(crate) struct Maker {
     families: Families,
-    /// Taken on drop, so that the thread ends.
-    ready: Option<Receiver<Result<OwnedFd, ProxyError>>>,
+    shelf: Arc<Shelf>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,12 +39,13 @@ impl Maker {
     pub(crate) fn start(families: Families) -> Result<Self, ProxyError> {
         // What is missing here will be missing always: better to know now.
         drop(datagram_socket(families)?);
-        let (sender, ready) = sync_channel(READY);
+        let shelf = Arc::new(Shelf::default());
+        let theirs = Arc::clone(&shelf);
         let thread = thread::Builder::new()
             .name("sockets of r".to_owned())
-            .spawn(move || while sender.send(datagram_socket(families)).is_ok() {})
+            .spawn(move || while theirs.put(datagram_socket(families)) {})
             .map_err(ProxyError::inside("start a thread"))?;
-        Ok(Self { families, ready: Some(ready), thread: Some(thread) })
+        Ok(Self { families, shelf, thread: Some(thread) })
     }
 
     /// Whom its sockets serve.
@@ -61,10 +62,9 @@ impl Maker {
         let mut why = Errno::MFILE;
         // Failures may be at hand that are long past: so many, and one that the thread has in its hands.
         for _ in 0..READY + 2 {
-            match self.ready.as_ref().ok_or(Errno::BADF)?.recv() {
-                Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(error)) => why = errno_of(&error),
-                Err(_ended) => return Err(Errno::BADF),
+            match self.shelf.take() {
+                Ok(socket) => return Ok(socket),
+                Err(error) => why = errno_of(&error),
             }
         }
         Err(why)
@@ -73,11 +73,52 @@ impl Maker {
 
 impl Drop for Maker {
     fn drop(&mut self) {
-        drop(self.ready.take());
+        self.shelf.close();
         if let Some(thread) = self.thread.take() {
-            // Its panic, if there was one, has been told.
-            let _ = thread.join();
+            let _ended = thread.join();
         }
+    }
+}
+
+/// Where sockets are at hand, or why they could not be made.
+#[derive(Debug, Default)]
+struct Shelf {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<Result<OwnedFd, ProxyError>>,
+    is_closed: bool,
+}
+
+impl Shelf {
+    /// Waits for room. False when nobody takes any more.
+    fn put(&self, socket: Result<OwnedFd, ProxyError>) -> bool {
+        let mut state = self.wait_while(|state| !state.is_closed && state.ready.len() >= READY);
+        state.ready.push_back(socket);
+        self.changed.notify_all();
+        !state.is_closed
+    }
+
+    /// Waits for one.
+    fn take(&self) -> Result<OwnedFd, ProxyError> {
+        let mut state = self.wait_while(|state| state.ready.is_empty());
+        let socket = state.ready.pop_front();
+        self.changed.notify_all();
+        socket.unwrap_or_else(|| Err(ProxyError::inside("make a socket")(Errno::AGAIN)))
+    }
+
+    fn close(&self) {
+        self.wait_while(|_| false).is_closed = true;
+        self.changed.notify_all();
+    }
+
+    fn wait_while(&self, is_too_early: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(state, |state| is_too_early(state));
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

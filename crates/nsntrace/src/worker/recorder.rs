@@ -8,8 +8,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -32,7 +31,8 @@ use crate::protocol::{Channel, Outcome, Report};
 pub(crate) struct Recorder {
     /// The thread's: when it has ended, so has the socket.
     counter: Weak<Counter>,
-    outcome: Receiver<Outcome>,
+    /// Told before the end of `done`.
+    outcome: Arc<OnceLock<Outcome>>,
     /// A word makes the thread read the rest.
     stop: OwnedFd,
     /// At its end when the thread is.
@@ -67,6 +67,8 @@ impl Recorder {
         Sources { keys, owners, lines, tally }: Sources,
     ) -> Result<Self, Failure> {
         let ((stopped, stop), (done, finished)) = (pipe()?, pipe()?);
+        let on_failure =
+            stop.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
         let capture = ring.start(network.peer_ifindex().get(), &plan.filter)?;
         let channel =
             channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
@@ -81,9 +83,8 @@ impl Recorder {
         // As late as can be: it empties a file that was there before.
         let recording = Recording::begin(plan, network.transport(), inbox)?;
         let counter = Arc::downgrade(capture.counter());
-        let (sender, outcome) = mpsc::channel();
-        let on_failure =
-            stop.try_clone().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
+        let outcome = Arc::new(OnceLock::new());
+        let told = Arc::clone(&outcome);
         let record = move || {
             failing::complete_first(on_failure);
             let mut capture = capture;
@@ -96,9 +97,7 @@ impl Recorder {
                 reader,
                 tally,
             };
-            let outcome = thread.record();
-            // Nobody listens when front was gone for too long.
-            let _unheard = sender.send(outcome);
+            let _once = told.set(thread.record());
             drop(finished);
         };
         let started = thread::Builder::new().name("nsntrace-ring".into()).spawn(record);
@@ -141,10 +140,9 @@ impl Recorder {
         }
     }
 
-    /// What became of the packets. Waits for the file to be complete.
+    /// What became of the packets, once the file is complete.
     pub(crate) fn outcome(&self) -> Outcome {
-        // The thread ends with this, or all of worker does.
-        self.outcome.recv().unwrap_or_default()
+        self.outcome.get().cloned().unwrap_or_default()
     }
 }
 

@@ -10,7 +10,6 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use nsntrace_netns::Netns;
@@ -22,6 +21,7 @@ use rustix::thread::CapabilitySet;
 use super::privilege;
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::queue::{Receiver, queue};
 
 /// Which of two processes this is.
 pub(super) enum Side {
@@ -49,8 +49,8 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
     privilege::begin(plan)?;
     let wants_command_line = plan.options.process_info.has_command_lines();
     let line = Arc::new(line);
-    let (listeners, given) = channel();
-    let (entered, has_entered) = channel();
+    let (listeners, given) = queue(usize::MAX);
+    let (entered, has_entered) = queue::<OwnedFd>(0);
     thread::scope(|scope| {
         let theirs = line.clone();
         let serving = thread::Builder::new().name("nsntrace-sockets".into()).spawn_scoped(scope, move || {
@@ -62,14 +62,14 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
         });
         serving.map_err(|error| Failure::of("cannot start a thread", &error))?;
         // At its end when the thread is where it belongs: after this, nobody goes anywhere.
-        let _ = has_entered.recv() as Result<(), _>;
+        let _nothing_comes = has_entered.recv();
         let mut holders = Holders::of(netns.as_fd(), wants_command_line)
             .map_err(|error| Failure::of("cannot read /proc", &error))?;
         privilege::keep(NEEDED)?;
         privilege::confine_witness();
         while let Ok(word) = line.hear(RecvFlags::empty()) {
             match word {
-                Some(Word::Serve(listener)) => drop(listeners.send(listener)),
+                Some(Word::Serve(listener)) => listeners.send(listener),
                 Some(Word::Look) => holders.look(&line),
                 _ => {}
             }
@@ -81,7 +81,7 @@ pub(super) fn run(plan: &Plan, netns: &Netns, line: Line) -> Result<(), Failure>
 
 /// Serves the listener that comes, until nobody needs it.
 fn serve(listeners: &Receiver<OwnedFd>, line: &Line, wants_command_line: bool) {
-    for listener in listeners {
+    while let Some(listener) = listeners.recv() {
         if let Ok(witness) = Witness::new(listener, line, wants_command_line) {
             witness.serve();
         }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use nsntrace_datapath::Copier;
@@ -20,6 +19,7 @@ use crate::help::VERSION_NUMBER;
 use crate::messages::printable;
 use crate::plan::Plan;
 use crate::protocol::Outcome;
+use crate::queue::{Receiver, Sender, queue};
 use crate::text_file::TextFile;
 use crate::transport::Transport;
 
@@ -65,8 +65,8 @@ impl Explainer {
         if !writes_down && !plan.wants_report() && printer.is_none() {
             return Ok(None);
         }
-        let (questions, asked) = sync_channel(QUESTIONS);
-        let (answers, answered) = channel();
+        let (questions, asked) = queue(QUESTIONS);
+        let (answers, answered) = queue(usize::MAX);
         let handshakes = inbox.cloned().map(Handshakes::new);
         let copier = printer.as_ref().map(|printer| Copier::new(printer.room.clone()));
         let run = move || explain(&asked, &answers, Explanation::begin(handshakes, owners), printer.as_ref());
@@ -130,7 +130,7 @@ fn explain(
     mut explanation: Explanation,
     printer: Option<&Printer>,
 ) -> Explanation {
-    for mut question in questions {
+    while let Some(mut question) = questions.recv() {
         let copies = mem::take(&mut question.copies);
         let answer = question.wants_answer().then(|| explanation.answer(&question));
         if let Some(printer) = printer {
@@ -142,7 +142,7 @@ fn explain(
             handshakes.await_keys(&question.news.heads, deadline);
         }
         // Nobody listens any more at the end.
-        let _unheard = answers.send(answer);
+        answers.send(answer);
     }
     explanation.ownership.ask_again();
     explanation

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use nsntrace_datapath::{Copies, Room};
@@ -20,6 +19,7 @@ use rustix::process::setpriority_process;
 
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::queue::{Receiver, Sender, queue};
 
 /// Packets to be printed, and what has become known of flows since the last.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ impl Printer {
     ) -> Result<(Self, JoinHandle<()>), Failure> {
         let is_coloured = plan.lines.as_ref().is_some_and(|lines| lines.is_coloured);
         let lines = Lines::new(started_ns, is_coloured);
-        let (pages, printed) = channel();
+        // Room for copies bounds it.
+        let (pages, printed) = queue(usize::MAX);
         let room = Room::default();
         let press = Press { pipe: pipe.into(), lines, owners: HashMap::new(), room: room.clone() };
         let run = move || press.run(&printed);
@@ -55,7 +56,7 @@ impl Printer {
 
     /// Has a page printed, if somebody reads.
     pub(super) fn print(&self, page: Page) {
-        let _unread = self.pages.send(page);
+        self.pages.send(page);
     }
 }
 
@@ -71,7 +72,7 @@ impl Press {
     fn run(mut self, pages: &Receiver<Page>) {
         // Worker is in a hurry, and what is printed is not.
         let _as_before = setpriority_process(None, 0);
-        for page in pages {
+        while let Some(page) = pages.recv() {
             let printed = self.print(&page);
             self.room.give_back(&page.copies);
             if printed.is_err() {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use nsntrace_capture::Block;
@@ -10,6 +9,7 @@ use nsntrace_datapath::{Copier, Look};
 use nsntrace_report::{Census, Flow, FlowNumber, Protocol, TcpEnd};
 
 use super::{Answer, Question};
+use crate::queue::{Next, Receiver, Refused, Sender};
 
 /// Looks at each frame before it is written.
 pub(crate) struct Survey {
@@ -17,7 +17,7 @@ pub(crate) struct Survey {
     /// For whoever prints packets.
     copier: Option<Copier>,
     question: Question,
-    questions: SyncSender<Question>,
+    questions: Sender<Question>,
     answers: Receiver<Answer>,
     /// Answers go into the file, so they are worth waiting for.
     waits: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Survey {
 
 impl Survey {
     pub(super) fn new(
-        questions: SyncSender<Question>,
+        questions: Sender<Question>,
         answers: Receiver<Answer>,
         waits: bool,
         copier: Option<Copier>,
@@ -105,7 +105,7 @@ impl Survey {
     /// Ends the survey. The explainer ends with the questions.
     pub(super) fn finish(self) -> (Census, bool) {
         if let Some(copies) = self.copier.map(|copier| copier.last()).filter(|copies| !copies.is_empty()) {
-            let _nobody_prints = self.questions.send(Question { copies, ..Question::default() });
+            self.questions.send(Question { copies, ..Question::default() });
         }
         (self.look.finish(), self.is_sampled)
     }
@@ -120,15 +120,14 @@ impl Survey {
         self.question.deadline = Some(Instant::now() + self.patience * 9 / 10);
         match self.questions.try_send(mem::take(&mut self.question)) {
             Ok(()) => self.due += usize::from(wants_answer),
-            Err(TrySendError::Full(question)) => {
+            Err(Refused::Full(question)) => {
                 self.is_sampled |= !question.news.heads.is_empty();
                 self.question.news.flows = question.news.flows;
                 if let Some(copier) = &mut self.copier {
                     copier.take_back(&question.copies);
                 }
             }
-            // It has failed; packets are worth more than their explanation.
-            Err(TrySendError::Disconnected(_)) => {}
+            Err(Refused::Closed) => {}
         }
     }
 
@@ -137,18 +136,18 @@ impl Survey {
         let mut answers = Vec::new();
         let deadline = Instant::now() + patience;
         while self.due > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if is_crowded() { Duration::ZERO } else { left.min(LOOK_UP) };
-            match self.answers.recv_timeout(wait) {
-                Ok(mut answer) => {
+            let now = Instant::now();
+            let until = if is_crowded() { now } else { deadline.min(now + LOOK_UP) };
+            match self.answers.recv_until(Some(until)) {
+                Next::Value(mut answer) => {
                     self.due -= 1;
                     answer.is_behind = self.due_before > 0;
                     self.due_before = self.due_before.saturating_sub(1);
                     answers.push(answer);
                 }
-                Err(RecvTimeoutError::Timeout) if wait.is_zero() => break,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.due = 0,
+                Next::Late if until <= now => break,
+                Next::Late => {}
+                Next::Closed => self.due = 0,
             }
         }
         answers
