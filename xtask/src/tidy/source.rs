@@ -18,7 +18,6 @@ pub(crate) struct Source<'a> {
     is_crate_root: bool,
     is_test: bool,
     may_be_unsafe: bool,
-    is_shipped: bool,
 }
 
 impl<'a> Source<'a> {
@@ -31,8 +30,12 @@ impl<'a> Source<'a> {
             is_crate_root,
             is_test: stem.iter().any(|part| part == "tests"),
             may_be_unsafe: UNSAFE.iter().any(|prefix| path.starts_with(prefix)),
-            is_shipped: path.starts_with("crates/") && !path.starts_with("crates/testkit/"),
         }
+    }
+
+    /// Part of a binary that people get.
+    fn is_shipped(&self) -> bool {
+        self.path.starts_with("crates/") && !self.path.starts_with("crates/testkit/") && !self.is_test
     }
 
     fn finding(&self, line: usize, rule: &'static str, text: impl Into<String>) -> Finding {
@@ -151,7 +154,7 @@ fn check_later(source: &Source<'_>) -> Vec<Finding> {
 fn check_debug(source: &Source<'_>, items: &Items) -> Vec<Finding> {
     let lines = source.text.lines().enumerate().map(|(index, line)| (index + 1, line));
     let found = lines.filter(|(number, line)| {
-        let is_ours = source.is_shipped && !source.is_test && !items.is_in_test(*number);
+        let is_ours = source.is_shipped() && !items.is_in_test(*number);
         is_ours && [":?}", ":#?}"].iter().any(|sign| line.contains(sign))
     });
     found.map(|(number, _)| source.finding(number, "debug", "`{:?}` is empty in what is shipped")).collect()

@@ -120,6 +120,6 @@ fn sorted(links: &[Link], values: &Values, first: Option<ValueId>) -> Vec<Link> 
         })
         .collect();
     let mut order: Vec<usize> = (0..links.len()).collect();
-    order.sort_by_key(|&index| ranks[index]);
+    order.sort_unstable_by_key(|&index| (ranks[index], index));
     order.into_iter().map(|index| links[index]).collect()
 }
