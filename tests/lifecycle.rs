@@ -292,6 +292,10 @@ fn sigkill_of_both_is_healed_by_the_next_run() {
         assert!(table.is_some(), "the kernel drops the table by itself: {left}");
         // A program that its tracer left alone lives on like any orphan, if nobody asked the kernel to end it.
         program.signal(9);
+        // The kernel closes one descriptor after the other, and waits tens of milliseconds at some of them.
+        let is_let_go = "for run in /run/nsntrace/*/run-*; do flock -n $run true || exit 1; done";
+        let let_go = || lab.host.try_sh(is_let_go).status.success().then_some(());
+        until("nobody has its lock", Duration::from_secs(5), let_go);
         let report = lab.trace(&["curl", "-s", "http://198.51.100.2/whoami"]);
         assert_eq!(report.stdout(), "198.51.100.1\n");
         before.assert_same(&lab.host);
