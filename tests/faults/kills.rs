@@ -172,6 +172,22 @@ fn what_another_user_has_started_ends_with_front() {
 }
 
 #[test]
+fn the_end_of_a_witness_is_told() {
+    let lab = Caller::lab();
+    let script = "touch up; until test -e go; do sleep 0.02; done; curl -s http://198.51.100.2/whoami";
+    let process = Caller::Root.start(&lab, &["-o", "killed.pcap", "sh", "-c", script]);
+    let up = lab.dir.join("up");
+    until("it runs", Duration::from_secs(20), || up.exists().then_some(()));
+    let witness = worker_of(process.pid()).and_then(|worker| witness_of(worker.pid)).expect("there is one");
+    witness.signal(SIGKILL);
+    until("it is gone", Duration::from_secs(5), || witness.has_ended().then_some(()));
+    fs::write(lab.dir.join("go"), "").expect("our directory");
+    let finished = process.wait().ended_with(7);
+    let told = "nsntrace: note: the process that sees whose packets are whose was ended";
+    assert!(finished.stderr.contains(told), "{}", finished.stderr);
+}
+
+#[test]
 fn front_by_nat() {
     check(Caller::Root, Victim::Front);
 }

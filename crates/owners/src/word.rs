@@ -105,6 +105,12 @@ impl Line {
         }
     }
 
+    /// Whether the other end is gone.
+    pub fn is_severed(&self) -> bool {
+        // Asked for nothing, poll(2) tells of the end alone.
+        self.is_ready(PollFlags::empty(), Duration::ZERO)
+    }
+
     /// Takes what was said, if anything was. `Err` when the other end is gone.
     ///
     /// # Errors

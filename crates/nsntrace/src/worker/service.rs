@@ -90,6 +90,9 @@ impl<'a> Service<'a> {
         if self.state == State::Orphaned {
             self.kill_members();
         }
+        if self.line.as_ref().is_some_and(|line| line.is_severed()) {
+            self.channel.report(&Report::Note(NO_WITNESS.to_owned()));
+        }
         self.wait_for_connections(linger);
         self.end_recording();
         let survivors = self.netns.members();
@@ -266,5 +269,8 @@ fn timespec(duration: Duration) -> Timespec {
 const LINGER_LISTENING: Duration = Duration::from_millis(200);
 /// How soon a connection is seen to have closed.
 const LINGER_STEP: Duration = Duration::from_millis(5);
+/// What the kernel then asks nobody (`ENOSYS`).
+const NO_WITNESS: &str =
+    "the process that sees whose packets are whose was ended; the program could not connect any more";
 /// How long a front that is gone is still worth a write that does not end.
 const PATIENCE: Duration = Duration::from_secs(1);
