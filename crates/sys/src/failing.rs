@@ -6,7 +6,7 @@
 //! for, but not for ever, since it may in turn wait for the one that has failed.
 //!
 //! A binary without the words of panics has a trap in their place, which arrives as a signal; so all of this is done by calls that a handler may make. Others come
-//! here by the hook of [`std::panic`], which says those words first.
+//! here by the hook of [`mod@std::panic`], which says those words first.
 //!
 //! # Kernel interface
 //! signal(2): `SIGILL` is the trap of x86, `SIGTRAP` that of ARM, `SIGABRT` is abort(3)'s. prctl(2) `PR_GET_NAME`, writev(2), poll(2), pause(2), _exit(2).
