@@ -1,5 +1,6 @@
 //! `test`: everything that must hold, in one run with one closing line.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::AddAssign;
 use std::path::Path;
@@ -43,10 +44,13 @@ fn check(workspace: &Workspace, tally: &mut Tally) {
 /// Every crate as it would be published, unpacked and compiled by the oldest Rust that the manifests promise.
 fn package(workspace: &Workspace, tally: &mut Tally) {
     tally.step("packages, by the oldest Rust", || {
+        let target = workspace.target.join("oldest");
+        // Cargo would take what it has once unpacked there for what is there today: the version is the same.
+        let _not_there = fs::remove_dir_all(&target);
         let mut rustup = Command::new("rustup");
         rustup.current_dir(&workspace.root).args(["run", &workspace.product()?.rust_version, "cargo"]);
         rustup.args(["package", "--workspace", "--quiet", "--allow-dirty", "--offline", "--target-dir"]);
-        rustup.arg(workspace.target.join("oldest"));
+        rustup.arg(target);
         let private = workspace.members.iter().filter(|package| !package.is_published);
         process::run(rustup.args(private.flat_map(|package| ["--exclude", &package.name])))
     });
