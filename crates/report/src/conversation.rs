@@ -1,6 +1,7 @@
 //! What a process said to a peer, all flows of it together.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use nsntrace_dissect::IcmpError;
 use nsntrace_dissect::dns::NXDOMAIN;
@@ -170,7 +171,7 @@ pub struct Conversation {
 /// What tells conversations apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Topic {
-    process: Option<Process>,
+    process: Option<Rc<Process>>,
     peer: Endpoint,
     is_outgoing: bool,
     protocol: String,
@@ -180,7 +181,7 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    fn of(flow: &Flow, facts: &Facts, names: &Names, known: &Known) -> Self {
+    fn of(flow: &Flow, facts: &Facts, names: &Names, process: Option<Rc<Process>>) -> Self {
         let (address, port) = match (flow.protocol, flow.is_outgoing) {
             (Protocol::Icmp, _) => (flow.remote.address, 0),
             (_, true) => (flow.remote.address, flow.remote.port),
@@ -190,7 +191,7 @@ impl Topic {
         let server_name = hello.and_then(|hello| hello.server_name.clone()).or_else(|| http_name(facts));
         let name = names.of(address, flow.first_ns, server_name.as_deref());
         Self {
-            process: known.process.clone(),
+            process,
             peer: Endpoint { address, port },
             is_outgoing: flow.is_outgoing,
             protocol: label(flow, facts),
@@ -208,10 +209,12 @@ pub(crate) fn conversations<'a>(
     known: impl Fn(FlowNumber) -> Option<Known>,
 ) -> Vec<Conversation> {
     let no_facts = Facts::default();
+    let mut processes = Vec::new();
     let about = |(number, flow)| {
-        let known = known(number).unwrap_or_default();
+        let mut known = known(number).unwrap_or_default();
+        let process = known.process.take().map(|process| only_one(&mut processes, process));
         let facts = analysis.facts(number).unwrap_or(&no_facts);
-        (Topic::of(flow, facts, analysis.names(), &known), number, flow, facts, known)
+        (Topic::of(flow, facts, analysis.names(), process), number, flow, facts, known)
     };
     let mut all: Vec<_> = flows.filter(|(_, flow)| is_somebodys(flow)).map(about).collect();
     all.sort_unstable_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
@@ -225,6 +228,15 @@ pub(crate) fn conversations<'a>(
         Some(conversation)
     };
     of_one.filter_map(conversation).collect()
+}
+
+/// The process that all its flows share: there may be many, and its command line may be long.
+fn only_one(processes: &mut Vec<Rc<Process>>, process: Process) -> Rc<Process> {
+    let at = processes.binary_search_by(|one| (**one).cmp(&process)).unwrap_or_else(|at| {
+        processes.insert(at, Rc::new(process));
+        at
+    });
+    Rc::clone(&processes[at])
 }
 
 /// Not what the kernel says to routers, neighbours and groups of its own accord.
@@ -274,7 +286,7 @@ impl Conversation {
     fn begin(topic: &Topic, flow: &Flow, analysis: &Analysis) -> Self {
         let aliases = analysis.names().all(flow.remote.address);
         Self {
-            process: topic.process.clone(),
+            process: topic.process.as_deref().cloned(),
             certainties: Vec::new(),
             threads: Vec::new(),
             peer: topic.peer,

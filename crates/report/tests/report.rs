@@ -333,3 +333,30 @@ fn the_second_name_of_a_socket_is_judged_as_the_first() {
     assert_eq!(judged(&trace, &[], &["telemetry.example"]), [peer]);
     assert_eq!(judged(&trace, &["example.com"], &[]), [""; 0]);
 }
+
+/// The most memory that this process has had, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn flows_of_one_process_share_its_command_line() {
+    let mut trace = Trace::new();
+    for number in 0..20_000 {
+        let way = Way { from: (US, 10_000 + number), to: ("192.0.2.9", 443) };
+        trace.tcp(way, TcpFlags::SYN, 0, b"");
+    }
+    let command_line = vec!["0123456789012345678901234567890123456789".to_owned(); 100];
+    let known = |flow| {
+        let known = known(flow)?;
+        let process = Process { command_line: Some(command_line.clone()), ..known.process? };
+        Some(Known { process: Some(process), ..known })
+    };
+    let before = peak();
+    let report = Report::new(&trace.census, &trace.analysis, &Terms::default(), known);
+    let more = peak() - before;
+    assert_eq!(report.conversations().iter().map(|one| one.flows).collect::<Vec<_>>(), [20_000]);
+    assert!(more < 32 << 20, "{more} bytes");
+}
