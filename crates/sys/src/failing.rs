@@ -9,7 +9,8 @@
 //! here by the hook of [`mod@std::panic`], which says those words first.
 //!
 //! # Kernel interface
-//! signal(2): `SIGILL` is the trap of x86, `SIGTRAP` that of ARM, `SIGABRT` is abort(3)'s. prctl(2) `PR_GET_NAME`, writev(2), poll(2), pause(2), _exit(2).
+//! signal(2): `SIGILL` is the trap of x86, `SIGTRAP` that of ARM, `SIGABRT` is abort(3)'s, which Rust's library calls when `SIGSEGV` tells it of a stack
+//! that is full. prctl(2) `PR_GET_NAME`, writev(2), poll(2), pause(2), _exit(2).
 //!
 //! # References
 //! signal-safety(7). A trap whose signal is blocked kills the process: `force_sig_info_to_task()` in kernel/signal.c.
@@ -55,6 +56,7 @@ pub fn prepare() {
 pub fn tell(whom: OwnedFd, prefix: &'static [u8]) {
     let _told_already = TOLD.set((whom, prefix));
     unblock(&TRAPS);
+    unblock(&[FULL_STACK]);
 }
 
 /// When another thread fails, has the calling one complete what it is at: a byte comes out of the pipe that `stop` leads into. It is to say so by [`completed`].
@@ -109,6 +111,8 @@ static TOLD: OnceLock<(OwnedFd, &[u8])> = OnceLock::new();
 static COMPLETING: OnceLock<(Pid, OwnedFd)> = OnceLock::new();
 
 const TRAPS: [Signal; 3] = [Signal::ILL, Signal::TRAP, Signal::ABORT];
+/// Rust's library handles it, on a stack of its own, and aborts.
+const FULL_STACK: Signal = Signal::SEGV;
 /// As long as it takes to write what a ring holds to a disk that is not the fastest.
 const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// Ours have failed, as 0003 of the decisions has it.
@@ -180,6 +184,24 @@ mod tests {
         let output = ends("somebody_else_is_told_though_signals_were_blocked", act);
         assert!(output.stdout.ends_with(b"failed: shaky"), "{output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
+    }
+
+    #[test]
+    fn so_does_a_stack_that_is_full() {
+        #[expect(unconditional_recursion, reason = "the stack is to be full")]
+        fn fill(before: &[u8; 4096]) -> u8 {
+            let here = std::hint::black_box(*before);
+            fill(&here).wrapping_add(here[0])
+        }
+        let act = || {
+            let (_signals, _mask) = crate::SignalFd::open(&[Signal::SEGV, Signal::ABORT]).unwrap();
+            tell(rustix::io::dup(rustix::stdio::stdout()).unwrap(), b"failed: ");
+            in_thread(|| {
+                std::hint::black_box(fill(&[0; 4096]));
+            });
+        };
+        let output = ends("so_does_a_stack_that_is_full", act);
+        assert!(output.stdout.ends_with(b"failed: shaky"), "{output:?}");
     }
 
     /// Starts a thread that completes something when it is told to.
