@@ -40,15 +40,31 @@ impl Local {
         let mut text = Vec::new();
         let mut rest = template.iter();
         while let Some(&byte) = rest.next() {
-            let letter = rest.as_slice().first().filter(|_| byte == b'%');
-            if let Some(converted) = letter.and_then(|&letter| self.convert(letter)) {
+            let conversion = Some(rest.as_slice()).filter(|_| byte == b'%');
+            if let Some((converted, len)) = conversion.and_then(|conversion| self.convert_next(conversion)) {
                 text.extend(converted.bytes());
-                rest.next();
+                rest = rest.as_slice()[len..].iter();
             } else {
                 text.push(byte);
             }
         }
         text
+    }
+
+    /// What stands for the conversion at the beginning of `template`, and how long that is. `E` and `O` ask for a locale's own calendar and digits, which "C" has not; with `-`,
+    /// numbers are not filled up.
+    fn convert_next(&self, template: &[u8]) -> Option<(String, usize)> {
+        match *template {
+            [b'E' | b'O', letter, ..] => Some((self.convert(letter)?, 2)),
+            [b'-', letter, ..] => {
+                let text = self.convert(letter)?;
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
+                let filled_up = text.bytes().take_while(|byte| is_number && b"0 ".contains(byte)).count();
+                Some((text[filled_up.min(text.len().saturating_sub(1))..].into(), 2))
+            }
+            [letter, ..] => Some((self.convert(letter)?, 1)),
+            [] => None,
+        }
     }
 
     /// What stands for one conversion.
@@ -99,6 +115,7 @@ impl Local {
             _ => return None,
         })
     }
+
     /// Several.
     fn all(&self, template: &[u8]) -> String {
         String::from_utf8_lossy(&self.format(template)).into_owned()
@@ -160,6 +177,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
+
 /// `PATH_MAX`: more than any file's name.
 const MAX_LEN: usize = 4096;
 
@@ -179,7 +197,7 @@ mod tests {
     /// strftime(3) says the same of some ten thousand times: all hours of a week, and days of four hundred years.
     #[test]
     fn it_is_as_the_c_library_has_it() {
-        let template = c"%a %A %b %B %c %C %d %D %e %F %g %G %h %H %I %j %k %l %m %M %n %p %P %r %R %s %S %t %T %u %U %V %w %W %x %X %y %Y %z %Z %%";
+        let template = c"%a %A %b %B %c %C %d %D %e %F %g %G %h %H %I %j %k %l %m %M %n %p %P %r %R %s %S %t %T %u %U %V %w %W %x %X %y %Y %z %Z %% %Ey %EY %Ec %Od %OH %-d %-e %-H %-I %-j %-l %-m %-M %-S %-y %-Y";
         let hours = (0..168).map(|hour| 1_700_000_000 + hour * 3607);
         let days = (0..12_000).map(|number| number * 12 * 86_400 + 7 * number);
         for seconds in hours.chain(days) {
