@@ -158,17 +158,6 @@ fn iptables_legacy() {
     lab_with_legacy().inspect(check_drops);
 }
 
-#[test]
-fn connections_outlive_a_reload_of_iptables_legacy() {
-    let Some(lab) = lab_with_legacy() else { return };
-    for change in [
-        "iptables-legacy -F; ip6tables-legacy -F".to_owned(),
-        format!("iptables-legacy -F; ip6tables-legacy -F; {LEGACY}"),
-    ] {
-        check_gone_past(&talks_on(&lab, &[], &change));
-    }
-}
-
 /// Two firewalls, both of which drop.
 #[test]
 fn firewalld_behind_docker() {
