@@ -231,6 +231,7 @@ const ERRNOS: &[(&str, &[&str])] = &[
             "fcntl",
             "open",
             "openat",
+            "pidfd_getfd",
             "pidfd_open",
             "pipe2",
             "signalfd4",
