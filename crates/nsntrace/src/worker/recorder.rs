@@ -16,7 +16,7 @@ use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statisti
 use nsntrace_keylog::Fifo;
 use nsntrace_sys::failing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::write;
+use rustix::io::{Errno, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::explain::{Ending, Explainer, KeyReader, Owners, Printer};
@@ -117,8 +117,8 @@ impl Recorder {
 
     /// Makes the thread read the rest. To be called when all receivers that were at work at the end of the capture have finished.
     pub(crate) fn stop(&mut self) {
-        // A thread that has ended reads nothing.
-        let _ended = write(&self.stop, b"!");
+        // A thread that has ended reads nothing. One that has not hears it from nobody else.
+        while write(&self.stop, b"!").is_err_and(|errno| errno != Errno::PIPE) {}
     }
 
     /// Readable when the file is complete.
