@@ -9,15 +9,17 @@
 //! here by the hook of [`mod@std::panic`], which says those words first.
 //!
 //! # Kernel interface
-//! signal(2): `SIGILL` is the trap of x86, `SIGTRAP` that of ARM, `SIGABRT` is abort(3)'s, which Rust's library calls when `SIGSEGV` tells it of a stack
+//! sigaction(2): `SIGILL` is the trap of x86, `SIGTRAP` that of ARM, `SIGABRT` is abort(3)'s, which Rust's library calls when `SIGSEGV` tells it of a stack
 //! that is full. prctl(2) `PR_GET_NAME`, writev(2), poll(2), pause(2), _exit(2).
 //!
 //! # References
 //! signal-safety(7). A trap whose signal is blocked kills the process: `force_sig_info_to_task()` in kernel/signal.c.
 
 use std::io::IoSlice;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::panic;
+use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,11 +43,17 @@ pub fn prepare() {
     }));
     for signal in TRAPS {
         let signal = signal.as_raw();
-        // SAFETY: the handler does nothing but what signal-safety(7) allows, and does not return; any disposition may be put back.
+        // SAFETY: the handler does nothing but what signal-safety(7) allows; zeros are an action, the default one; any action may be put back.
         unsafe {
-            let before = libc::signal(signal, on_trap as *const () as libc::sighandler_t);
-            if before != libc::SIG_DFL {
-                libc::signal(signal, before);
+            let mut before: libc::sigaction = mem::zeroed();
+            let ours = libc::sigaction {
+                sa_sigaction: on_trap as *const () as libc::sighandler_t,
+                sa_flags: libc::SA_SIGINFO,
+                ..mem::zeroed()
+            };
+            libc::sigaction(signal, &raw const ours, &raw mut before);
+            if before.sa_sigaction != libc::SIG_DFL {
+                libc::sigaction(signal, &raw const before, ptr::null_mut());
             }
         }
     }
@@ -71,8 +79,17 @@ pub fn completed() {
     }
 }
 
-extern "C" fn on_trap(_signal: libc::c_int) {
-    fail();
+extern "C" fn on_trap(signal: libc::c_int, info: *const libc::siginfo_t, _context: *const libc::c_void) {
+    // SAFETY: the kernel has filled it in, as SA_SIGINFO was asked for.
+    if unsafe { (*info).si_code } != libc::SI_USER {
+        fail();
+    }
+    // By kill(2): no bug, but somebody's wish, and it is as if nobody had looked.
+    // SAFETY: both may be called in a handler. The signal is held until this one has returned.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
 }
 
 /// Ends the process. Whoever fails while that is being done stands still.
