@@ -271,6 +271,6 @@ const LINGER_LISTENING: Duration = Duration::from_millis(200);
 const LINGER_STEP: Duration = Duration::from_millis(5);
 /// What the kernel then asks nobody (`ENOSYS`).
 const NO_WITNESS: &str =
-    "the process that sees whose packets are whose was ended; the program could not connect any more";
+    "the process that sees whose packets are whose was ended; the program may have failed to connect since";
 /// How long a front that is gone is still worth a write that does not end.
 const PATIENCE: Duration = Duration::from_secs(1);
