@@ -4,6 +4,7 @@
 
 mod blocks;
 mod kinds;
+mod owners;
 mod pieces;
 mod readers;
 mod sender;
