@@ -1,12 +1,12 @@
 //! Whose packets are, in each file of a series: said by what is in that file alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nsntrace_testkit::{Lab, Plan};
 use serde_json::Value;
 
-use crate::blocks::{Blocks, list};
+use crate::blocks::{Blocks, list, texts};
 use crate::sender::{series, trace};
 
 /// Three processes with names of their own, and two flows each, from the first file to the last. Each message says who sends it.
@@ -38,10 +38,12 @@ fn mark(packet: &Value) -> Option<(String, u64)> {
     Some((name.to_owned(), pid.parse().ok()?))
 }
 
-/// The two flows of a sender: UDP and TCP.
-fn protocol(packet: &Value) -> &str {
-    // Behind Ethernet's header, the tenth byte of IPv4's.
-    &packet["data"].as_str().expect("hexadecimal")[46..48]
+/// Protocol and ports, which are a flow's alone here; of IPv4, which has no options.
+fn flow(packet: &Value) -> [String; 3] {
+    let hex = packet["data"].as_str().expect("hexadecimal");
+    // Behind 14 bytes of Ethernet: protocol at 9, ports at 20.
+    let [protocol, one, other] = [46..48, 68..72, 72..76].map(|part| hex.get(part).unwrap_or_default());
+    [protocol, one.min(other), one.max(other)].map(str::to_owned)
 }
 
 #[track_caller]
@@ -49,41 +51,62 @@ fn check(lab: &Lab, prefix: &str, options: &[&str]) {
     trace(lab, &[options, &["/usr/bin/python3", "-I", "-c", PROGRAM, "150"]].concat());
     let files = series(lab.dir.path(), prefix);
     assert!(files.len() > 1, "{files:?}");
-    let mut known = BTreeSet::new();
-    let mut has_name = false;
+    let mut known = Known::default();
     for file in &files {
-        check_file(file, &mut known, &mut has_name);
+        known.check(file);
     }
-    assert_eq!((known.len(), has_name), (6, true), "{known:?}");
+    let of_senders =
+        |comment: &&String| ["one[", "two[", "three["].iter().any(|name| comment.starts_with(name));
+    assert_eq!((known.flows.values().filter(of_senders).count(), known.has_name), (6, true), "{known:?}");
 }
 
-/// On a busy machine packets do not wait for what is found out: what one file has, all later ones have.
-#[track_caller]
-fn check_file(file: &Path, known: &mut BTreeSet<(String, String)>, has_name: &mut bool) {
-    let blocks = Blocks::of(file);
-    let all = blocks.all();
-    let mut marked = 0;
-    for packet in list(&all["packets"]) {
-        let Some((name, pid)) = mark(packet) else { continue };
-        marked += 1;
-        let flow = (name.clone(), protocol(packet).to_owned());
-        let Some(number) = packet["process"].as_u64() else {
-            assert!(!known.contains(&flow), "{}: nobody's: {packet}", file.display());
-            continue;
-        };
-        let process = &list(&all["processes"])[usize::try_from(number).expect("small")];
-        assert_eq!(
-            (process["name"].as_str(), process["pid"].as_u64()),
-            (Some(&*name), Some(pid)),
-            "{packet}"
-        );
-        assert_eq!(packet["thread"], serde_json::json!([pid, pid]));
-        known.insert(flow);
+/// What the files so far have. On a busy machine packets do not wait for what is found out; but what one file has, all later ones have.
+#[derive(Debug, Default)]
+struct Known {
+    /// Flows whose owner was said, and the comment on their first packet.
+    flows: BTreeMap<[String; 3], String>,
+    has_name: bool,
+}
+
+impl Known {
+    #[track_caller]
+    fn check(&mut self, file: &Path) {
+        let blocks = Blocks::of(file);
+        let all = blocks.all();
+        let (mut marked, mut seen) = (0, BTreeSet::new());
+        for packet in list(&all["packets"]) {
+            self.check_comment(packet, seen.insert(flow(packet)));
+            if let Some((name, pid)) = mark(packet) {
+                marked += 1;
+                self.check_owner(packet, list(&all["processes"]), &name, pid);
+            }
+        }
+        assert!(marked > 0, "{}", file.display());
+        let is_named = list(&all["names"]).iter().any(|name| name[1] == "www.lab.test");
+        assert!(is_named || !self.has_name, "{}: {}", file.display(), all["names"]);
+        self.has_name = is_named;
     }
-    assert!(marked > 0, "{}", file.display());
-    let is_named = list(&all["names"]).iter().any(|name| name[1] == "www.lab.test");
-    assert!(is_named || !*has_name, "{}: {}", file.display(), all["names"]);
-    *has_name = is_named;
+
+    #[track_caller]
+    fn check_comment(&mut self, packet: &Value, is_first: bool) {
+        let comment = texts(&packet["comments"]).first().map(|comment| (*comment).to_owned());
+        match self.flows.get(&flow(packet)) {
+            Some(known) => assert_eq!(comment.as_ref(), Some(known).filter(|_| is_first), "{packet}"),
+            None => self
+                .flows
+                .extend(comment.filter(|text| text.contains("] -> ")).map(|text| (flow(packet), text))),
+        }
+    }
+
+    #[track_caller]
+    fn check_owner(&self, packet: &Value, processes: &[Value], name: &str, pid: u64) {
+        let Some(comment) = self.flows.get(&flow(packet)) else { return };
+        assert!(comment.starts_with(&format!("{name}[{pid}] ->")), "{comment}");
+        let number = packet["process"].as_u64().unwrap_or_else(|| panic!("nobody's: {packet}"));
+        let process = &processes[usize::try_from(number).expect("small")];
+        assert_eq!((process["name"].as_str(), process["pid"].as_u64()), (Some(name), Some(pid)), "{packet}");
+        assert_eq!(packet["thread"], serde_json::json!([pid, pid]));
+    }
 }
 
 #[test]

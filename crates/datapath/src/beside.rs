@@ -1,6 +1,7 @@
 //! What is written beside packets, as far as it is known by now.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::net::IpAddr;
 
 use nsntrace_owners::Owner;
@@ -14,13 +15,15 @@ use crate::AnyWriter;
 pub struct Beside {
     /// The latest of each address: what a reader goes by, too.
     names: BTreeMap<IpAddr, String>,
-    /// To be said at the next packet of a flow.
-    comments: HashMap<FlowNumber, String>,
     processes: Vec<Process>,
     /// Their places there, by the witness's numbers.
     places: HashMap<u32, usize>,
-    /// Whose flows are, by their numbers.
-    owners: Vec<Option<Sender>>,
+    /// By their numbers.
+    flows: Vec<OfFlow>,
+    /// There may be more than one file.
+    is_series: bool,
+    /// Which of them is open.
+    file: u32,
 }
 
 /// What was found out.
@@ -28,8 +31,10 @@ pub struct Beside {
 pub struct Found {
     /// Names of addresses.
     pub names: Vec<(IpAddr, String)>,
-    /// What to say at the next packet of a flow.
+    /// What to say at the next packet of a flow, and at its first one in each file to come.
     pub comments: Vec<(FlowNumber, String)>,
+    /// What to add to that.
+    pub greetings: Vec<(FlowNumber, String)>,
     /// Whose flows are.
     pub owners: Vec<(FlowNumber, Owner)>,
 }
@@ -40,6 +45,22 @@ struct Process {
     pid: u32,
     name: String,
     block: Option<u32>,
+}
+
+/// What is known of a flow.
+#[derive(Clone, Debug, Default)]
+struct OfFlow {
+    sender: Option<Sender>,
+    comment: Comment,
+}
+
+/// What is said of a flow.
+#[derive(Clone, Debug, Default)]
+struct Comment {
+    text: String,
+    /// How much of it a file has, and which file.
+    said: usize,
+    file: u32,
 }
 
 /// Whose a packet is: a place among the processes, and a thread.
@@ -59,13 +80,23 @@ pub struct Note {
 }
 
 impl Beside {
+    /// Knows nothing yet, and will keep what a series of files wants to be told more than once.
+    pub fn new(is_series: bool) -> Self {
+        Self { is_series, ..Self::default() }
+    }
+
     /// Takes what was found out, and writes what has to stand in front of the packets that it is about.
     pub fn learn(&mut self, found: Found, writer: Option<&mut AnyWriter>) {
         if let Some(writer) = writer {
             write_names(writer, found.names.iter().map(|(address, name)| (address, name)));
         }
         self.names.extend(found.names);
-        self.comments.extend(found.comments);
+        for (flow, text) in found.comments {
+            self.flow(flow).comment = Comment { text, ..Comment::default() };
+        }
+        for (flow, text) in found.greetings {
+            self.flow(flow).comment.add(&text);
+        }
         found.owners.iter().for_each(|(flow, owner)| self.learn_owner(*flow, owner));
     }
 
@@ -73,6 +104,7 @@ impl Beside {
     pub fn repeat(&mut self, writer: &mut AnyWriter) {
         write_names(writer, self.names.iter());
         self.processes.iter_mut().for_each(|process| process.block = None);
+        self.file += 1;
     }
 
     /// Writes who sends the packets that have these notes, as far as the open file does not say it.
@@ -100,9 +132,13 @@ impl Beside {
             processes.push(Process { pid, name, block: None });
             processes.len() - 1
         });
-        let flow = flow.0 as usize;
-        self.owners.resize(self.owners.len().max(flow + 1), None);
-        self.owners[flow] = Some(Sender { process, tid: owner.tid });
+        self.flow(flow).sender = Some(Sender { process, tid: owner.tid });
+    }
+
+    fn flow(&mut self, number: FlowNumber) -> &mut OfFlow {
+        let place = number.0 as usize;
+        self.flows.resize(self.flows.len().max(place + 1), OfFlow::default());
+        &mut self.flows[place]
     }
 
     /// What to write beside each packet of some flows.
@@ -112,13 +148,90 @@ impl Beside {
     }
 
     fn note(&mut self, flow: Option<FlowNumber>) -> Note {
-        let comment = flow.and_then(|flow| self.comments.remove(&flow));
-        let process = flow.and_then(|flow| *self.owners.get(flow.0 as usize)?);
-        Note { process, comment }
+        let of_flow = flow.and_then(|flow| self.flows.get_mut(flow.0 as usize));
+        of_flow.map_or_else(Note::default, |OfFlow { sender, comment }| Note {
+            process: *sender,
+            comment: if self.is_series { comment.of_file(self.file) } else { comment.take() },
+        })
+    }
+}
+
+impl Comment {
+    fn add(&mut self, text: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str(SEPARATOR);
+        }
+        self.text.push_str(text);
+    }
+
+    /// What of it this file does not have.
+    #[inline]
+    fn of_file(&mut self, file: u32) -> Option<String> {
+        let said = if self.file == file { self.said } else { 0 };
+        (self.said, self.file) = (self.text.len(), file);
+        let rest = self.text.get(said..)?;
+        (!rest.is_empty()).then(|| rest.strip_prefix(SEPARATOR).unwrap_or(rest).to_owned())
+    }
+
+    /// All of it, once.
+    #[inline]
+    fn take(&mut self) -> Option<String> {
+        (!self.text.is_empty()).then(|| mem::take(&mut self.text))
     }
 }
 
 fn write_names<'a>(writer: &mut AnyWriter, names: impl Iterator<Item = (&'a IpAddr, &'a String)>) {
     let names: Vec<_> = names.map(|(address, name)| (*address, name.as_str())).collect();
     writer.names(&names);
+}
+
+const SEPARATOR: &str = ", ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: FlowNumber = FlowNumber(3);
+
+    fn found(comment: Option<&str>, greeting: Option<&str>) -> Found {
+        let of_flow = |text: Option<&str>| text.map(|text| (FLOW, text.to_owned())).into_iter().collect();
+        Found { comments: of_flow(comment), greetings: of_flow(greeting), ..Found::default() }
+    }
+
+    fn said(beside: &mut Beside) -> [Option<String>; 2] {
+        [FLOW, FLOW].map(|flow| beside.notes(&[Some(flow)]).remove(0).comment)
+    }
+
+    #[track_caller]
+    fn says(beside: &mut Beside, text: &str) {
+        assert_eq!(said(beside), [Some(text.to_owned()), None]);
+    }
+
+    #[test]
+    fn a_comment_is_said_once_and_a_greeting_behind_it() {
+        for is_series in [false, true] {
+            let mut beside = Beside::new(is_series);
+            beside.learn(found(None, None), None);
+            assert_eq!(said(&mut beside), [None, None]);
+            beside.learn(found(Some("-> a"), None), None);
+            beside.learn(found(None, Some("TLS")), None);
+            says(&mut beside, "-> a, TLS");
+            beside.learn(found(None, Some("more")), None);
+            says(&mut beside, "more");
+            beside.learn(found(Some("curl[1] -> a"), None), None);
+            says(&mut beside, "curl[1] -> a");
+        }
+    }
+
+    #[test]
+    fn each_file_of_a_series_has_all_that_was_said() {
+        let mut beside = Beside::new(true);
+        beside.learn(found(Some("-> a"), None), None);
+        says(&mut beside, "-> a");
+        beside.learn(found(None, Some("TLS")), None);
+        beside.file += 1;
+        says(&mut beside, "-> a, TLS");
+        beside.file += 2;
+        says(&mut beside, "-> a, TLS");
+    }
 }

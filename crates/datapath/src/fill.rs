@@ -10,45 +10,49 @@ use crate::bounds::{Bounds, Next};
 use crate::{AnyWriter, LOOPBACK_IFINDEX};
 
 /// Frames, and what is written beside each: nothing where nothing was found out.
-pub struct Noted<'block> {
+pub struct Noted<'block, 'note> {
     frames: Frames<'block>,
-    notes: slice::Iter<'block, Note>,
+    notes: slice::Iter<'note, Note>,
 }
 
 /// The first packet that is not done with, and its note.
-pub type Rest<'block> = Option<(Frame<'block>, &'block Note)>;
+pub type Rest<'block, 'note> = Option<(Frame<'block>, &'note Note)>;
 
-impl<'block> Noted<'block> {
+impl<'block, 'note> Noted<'block, 'note> {
     /// Frames with their notes, in the same order.
-    pub fn new(frames: Frames<'block>, notes: &'block [Note]) -> Self {
+    pub fn new(frames: Frames<'block>, notes: &'note [Note]) -> Self {
         Self { frames, notes: notes.iter() }
     }
 
-    /// The notes of frames that have not been taken.
-    pub fn notes(&self) -> &'block [Note] {
-        self.notes.as_slice()
+    /// Of so many frames a note has not been taken.
+    pub fn notes_left(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// The frames that have not been taken.
+    pub fn frames(&self) -> Frames<'block> {
+        self.frames.clone()
     }
 }
 
-impl<'block> Iterator for Noted<'block> {
-    type Item = (Frame<'block>, &'block Note);
+impl<'block, 'note> Iterator for Noted<'block, 'note> {
+    type Item = (Frame<'block>, &'note Note);
 
     #[inline]
-    fn next(&mut self) -> Rest<'block> {
-        const NOTHING: &Note = &Note { process: None, comment: None };
+    fn next(&mut self) -> Rest<'block, 'note> {
         Some((self.frames.next()?, self.notes.next().unwrap_or(NOTHING)))
     }
 }
 
 /// Writes `first`, before which packets were lost, and those of `rest` that belong into the same file. Gives the one that does not.
 #[inline(never)]
-pub fn fill<'block>(
+pub fn fill<'block, 'note>(
     writer: &mut AnyWriter,
     bounds: &mut Bounds,
     beside: &Beside,
-    (first, note, dropped_before): (&Frame<'block>, &'block Note, u64),
-    rest: &mut Noted<'block>,
-) -> Rest<'block> {
+    (first, note, dropped_before): (&Frame<'block>, &'note Note, u64),
+    rest: &mut Noted<'block, 'note>,
+) -> Rest<'block, 'note> {
     let mut batch = writer.batch();
     // What cannot be written is counted, and told at the end.
     let _counted = batch.push(&packet(first, note, dropped_before, beside));
@@ -65,7 +69,10 @@ pub fn fill<'block>(
 
 /// Passes over a packet, and those of `rest` within the bounds, when there is no file. Gives their number, and the one behind them.
 #[inline(never)]
-pub fn pass<'block>(bounds: &mut Bounds, rest: &mut Noted<'block>) -> (u64, Rest<'block>) {
+pub fn pass<'block, 'note>(
+    bounds: &mut Bounds,
+    rest: &mut Noted<'block, 'note>,
+) -> (u64, Rest<'block, 'note>) {
     bounds.count_packet();
     let mut passed = 1;
     for (frame, note) in rest {
@@ -78,13 +85,16 @@ pub fn pass<'block>(bounds: &mut Bounds, rest: &mut Noted<'block>) -> (u64, Rest
     (passed, None)
 }
 
+/// Where nothing was found out.
+pub const NOTHING: &Note = &Note { process: None, comment: None };
+
 #[inline]
-fn packet<'block>(
-    frame: &Frame<'block>,
-    note: &'block Note,
+fn packet<'packet>(
+    frame: &Frame<'packet>,
+    note: &'packet Note,
     dropped_before: u64,
     beside: &Beside,
-) -> Packet<'block> {
+) -> Packet<'packet> {
     Packet {
         interface: usize::from(frame.ifindex == LOOPBACK_IFINDEX),
         timestamp_ns: frame.timestamp_ns,

@@ -16,7 +16,7 @@ mod look;
 pub use beside::{Beside, Found, Note, Sender};
 pub use bounds::{Bounds, Ends, Next};
 pub use copies::{Copied, Copier, Copies, Room};
-pub use fill::{Noted, Rest, fill, pass};
+pub use fill::{NOTHING, Noted, Rest, fill, pass};
 pub use look::{Look, News};
 use nsntrace_pcapwriter::{Output, Writer};
 

@@ -14,12 +14,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::slice;
 use std::time::{Duration, SystemTime};
 
 use nsntrace_capture::{Block, Frame, Statistics as Counted};
-use nsntrace_datapath::{AnyWriter, Beside, Bounds, Ends, Next, Note, Noted, Rest, fill, pass};
+use nsntrace_datapath::{AnyWriter, Beside, Bounds, Ends, NOTHING, Next, Note, Noted, Rest, fill, pass};
 use nsntrace_pcapwriter::{Statistics, WriterError};
+use nsntrace_report::FlowNumber;
 
 use self::clock::Clock;
 use self::head::Head;
@@ -87,7 +87,7 @@ impl Recording {
         let secrets = keys.map(|inbox| Secrets::new(inbox.clone(), plan.options.rotation));
         let mut recording = Self {
             head,
-            beside: Beside::default(),
+            beside: Beside::new(plan.options.rotation.is_on()),
             secrets,
             files,
             bounds,
@@ -150,18 +150,20 @@ impl Recording {
     }
 
     fn record_frames(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
-        let notes = self.beside.notes(survey.map_or(&[], Survey::flows));
-        self.introduce(&notes);
+        let flows = survey.map_or(&[][..], Survey::flows);
+        let mut notes = self.notes(flows);
         let mut frames = Noted::new(block.frames(), &notes);
         let mut dropped = block.dropped_before;
         let mut next = frames.next();
-        while let Some((frame, note)) = next {
+        while let Some((frame, mut note)) = next {
             match self.bounds.before(frame.timestamp_ns, self.position()) {
                 Next::End => return false,
                 Next::File => {
                     self.begin_next_file(frame.timestamp_ns, survey);
-                    self.introduce(slice::from_ref(note));
-                    self.introduce(frames.notes());
+                    let (done, rest) = (flows.len().saturating_sub(frames.notes_left() + 1), frames.frames());
+                    notes = self.notes(&flows[done..]);
+                    let (first, others) = notes.split_first().unwrap_or((NOTHING, &[]));
+                    (note, frames) = (first, Noted::new(rest, others));
                 }
                 Next::Packet => {}
             }
@@ -170,11 +172,13 @@ impl Recording {
         !self.bounds.is_count_reached()
     }
 
-    /// Says in the open file who sends the packets that have these notes.
-    fn introduce(&mut self, notes: &[Note]) {
+    /// What to write beside packets of these flows in the open file, which is told who sends them.
+    fn notes(&mut self, flows: &[Option<FlowNumber>]) -> Vec<Note> {
+        let notes = self.beside.notes(flows);
         if let Some(open) = &mut self.open {
-            self.beside.introduce(notes, &mut open.writer);
+            self.beside.introduce(&notes, &mut open.writer);
         }
+        notes
     }
 
     /// How much there is. Of connections nothing is known here.
@@ -237,19 +241,23 @@ impl Recording {
     }
 
     /// Writes `first` and those of `rest` that belong into the same file. Gives the one that does not.
-    fn fill<'block>(
+    fn fill<'block, 'note>(
         &mut self,
-        (first, note): (&Frame<'block>, &'block Note),
+        (first, note): (&Frame<'block>, &'note Note),
         dropped_before: u64,
-        rest: &mut Noted<'block>,
-    ) -> Rest<'block> {
+        rest: &mut Noted<'block, 'note>,
+    ) -> Rest<'block, 'note> {
         let Some(open) = &mut self.open else { return self.lose(dropped_before, rest) };
         open.dropped += dropped_before;
         fill(&mut open.writer, &mut self.bounds, &self.beside, (first, note, dropped_before), rest)
     }
 
     /// What becomes of a packet, and of those of `rest` within the limits, when there is no file.
-    fn lose<'block>(&mut self, dropped_before: u64, rest: &mut Noted<'block>) -> Rest<'block> {
+    fn lose<'block, 'note>(
+        &mut self,
+        dropped_before: u64,
+        rest: &mut Noted<'block, 'note>,
+    ) -> Rest<'block, 'note> {
         let (passed, next) = pass(&mut self.bounds, rest);
         self.closed.dropped += dropped_before;
         self.closed.unwritten += passed;

@@ -181,7 +181,7 @@ impl Explanation {
         // A hello that comes later than the flow's first packet has something to add.
         let is_late = |flow: &FlowNumber| question.news.flows.iter().all(|(number, _)| number != flow);
         for flow in greeted.into_iter().filter(is_late) {
-            answer.found.comments.extend(self.greeting(flow).map(|text| (flow, text)));
+            answer.found.greetings.extend(self.greeting(flow).map(|text| (flow, text)));
         }
         answer
     }
