@@ -50,11 +50,11 @@ fn flow(packet: &Value) -> [String; 3] {
 fn check(lab: &Lab, prefix: &str, options: &[&str]) {
     trace(lab, &[options, &["/usr/bin/python3", "-I", "-c", PROGRAM, "150"]].concat());
     let files = series(lab.dir.path(), prefix);
-    assert!(files.len() > 1, "{files:?}");
     let mut known = Known::default();
     for file in &files {
         known.check(file);
     }
+    assert!(known.files > 1, "{files:?}");
     let of_senders =
         |comment: &&String| ["one[", "two[", "three["].iter().any(|name| comment.starts_with(name));
     assert_eq!((known.flows.values().filter(of_senders).count(), known.has_name), (6, true), "{known:?}");
@@ -66,6 +66,8 @@ struct Known {
     /// Flows whose owner was said, and the comment on their first packet.
     flows: BTreeMap<[String; 3], String>,
     has_name: bool,
+    /// How many files have messages. One may have none, if it is short.
+    files: u32,
 }
 
 impl Known {
@@ -73,15 +75,15 @@ impl Known {
     fn check(&mut self, file: &Path) {
         let blocks = Blocks::of(file);
         let all = blocks.all();
-        let (mut marked, mut seen) = (0, BTreeSet::new());
+        let (mut has_marked, mut seen) = (false, BTreeSet::new());
         for packet in list(&all["packets"]) {
             self.check_comment(packet, seen.insert(flow(packet)));
             if let Some((name, pid)) = mark(packet) {
-                marked += 1;
+                has_marked = true;
                 self.check_owner(packet, list(&all["processes"]), &name, pid);
             }
         }
-        assert!(marked > 0, "{}", file.display());
+        self.files += u32::from(has_marked);
         let is_named = list(&all["names"]).iter().any(|name| name[1] == "www.lab.test");
         assert!(is_named || !self.has_name, "{}: {}", file.display(), all["names"]);
         self.has_name = is_named;

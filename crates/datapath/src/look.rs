@@ -47,6 +47,11 @@ impl Look {
         }
     }
 
+    /// Hears that a local port of UDP may be another socket's from some time on.
+    pub fn turn(&mut self, port: u16, at_ns: u64) {
+        self.census.turn(port, at_ns);
+    }
+
     /// The flows of the block that was seen last, a frame each; none if they were not kept.
     pub fn flows(&self) -> &[Option<FlowNumber>] {
         &self.flows

@@ -115,7 +115,7 @@ impl Callers {
             None => open_process(credentials.pid).map(|pidfd| Thread { pidfd, is_of_process: true }),
         };
         let process = self.numbers.of(self.reader.read(&credentials)?, tell);
-        let maker = Maker { process, tid: tid.unsigned_abs() };
+        let maker = Maker { process, tid: tid.unsigned_abs(), since_ns: 0 };
         Some(Caller { maker, credentials, memory, seen, thread, is_at_home: None })
     }
 }

@@ -52,7 +52,7 @@ impl Holders {
         let tell = |number, process: &Process| {
             line.say(&Word::Process(number, process.clone()));
         };
-        let maker = Maker { process: self.numbers.of(process, tell), tid: 0 };
+        let maker = Maker { process: self.numbers.of(process, tell), tid: 0, since_ns: 0 };
         inodes.for_each(|inode| {
             line.say(&Word::Holds { inode, maker });
         });

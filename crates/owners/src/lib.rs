@@ -17,6 +17,6 @@ mod word;
 
 pub use holders::Holders;
 pub use process::Process;
-pub use registry::{Carrier, Certainty, Departure, Owner, Registry};
+pub use registry::{Carrier, Certainty, Departure, Owner, Registry, Turn};
 pub use witness::Witness;
 pub use word::{Line, Maker, Word};

@@ -5,6 +5,7 @@
 //! kept here for packets that are looked at later. Everything is bounded: what is oldest is forgotten.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -71,6 +72,17 @@ pub struct Departure {
     pub peer: SocketAddr,
     /// The kernel's name of it.
     pub cookie: u64,
+    /// When that was heard, in nanoseconds since the epoch.
+    pub heard_ns: u64,
+}
+
+/// When a local port of UDP may have passed from one socket to another, in nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The port.
+    pub port: u16,
+    /// Since when it may be another's.
+    pub at_ns: u64,
 }
 
 /// Who made which socket.
@@ -82,6 +94,8 @@ pub struct Registry {
     pingers: VecDeque<Maker>,
     departed: HashMap<(Carrier, u16), Vec<Departed>>,
     order: VecDeque<(Carrier, u16)>,
+    /// Which nobody has taken yet.
+    turns: Vec<Turn>,
     /// Gone, and nobody has said whose they were: the witness may yet.
     strangers: HashMap<u64, Departure>,
     strangers_order: VecDeque<u64>,
@@ -95,6 +109,7 @@ struct Departed {
     local: IpAddr,
     peer: SocketAddr,
     maker: Maker,
+    heard_ns: u64,
 }
 
 impl Registry {
@@ -128,13 +143,21 @@ impl Registry {
     /// Takes in that a socket is gone.
     pub fn depart(&mut self, departure: &Departure) {
         let Some(maker) = self.made.remove(&departure.cookie) else { return self.wait_for_word(departure) };
-        let Departure { carrier, local, peer, .. } = *departure;
+        let Departure { carrier, local, peer, heard_ns, .. } = *departure;
         let key = (carrier, local.port());
         if local.port() == 0 {
             // It was never used.
             return;
         }
-        self.departed.entry(key).or_default().push(Departed { local: local.ip(), peer, maker });
+        if carrier == Carrier::Udp {
+            if self.turns.len() >= MAX_TURNS {
+                self.turns.copy_within(MAX_TURNS / 2.., 0);
+                self.turns.truncate(MAX_TURNS / 2);
+            }
+            self.turns.extend([maker.since_ns, heard_ns].map(|at_ns| Turn { port: local.port(), at_ns }));
+        }
+        let departed = Departed { local: local.ip(), peer, maker, heard_ns };
+        self.departed.entry(key).or_default().push(departed);
         self.order.push_back(key);
         if self.order.len() > MAX_DEPARTED
             && let Some(oldest) = self.order.pop_front()
@@ -178,15 +201,35 @@ impl Registry {
         self.holders.clear();
     }
 
-    /// Whose socket it was that had these addresses; the one that went last.
-    pub fn departed(&self, carrier: Carrier, local: SocketAddr, peer: SocketAddr) -> Option<Owner> {
+    /// When ports of UDP may have passed on, as far as nobody was told yet.
+    pub fn take_turns(&mut self) -> Vec<Turn> {
+        mem::take(&mut self.turns)
+    }
+
+    /// Whose socket it was that had these addresses at a time; if none had by then, the one that went last.
+    pub fn departed(
+        &self,
+        carrier: Carrier,
+        local: SocketAddr,
+        peer: SocketAddr,
+        at_ns: u64,
+    ) -> Option<Owner> {
+        self.departed_at(carrier, local, peer, at_ns).or_else(|| self.departed_at(carrier, local, peer, 0))
+    }
+
+    /// Whose it was, if it had them at that time and is gone.
+    pub fn departed_at(
+        &self,
+        carrier: Carrier,
+        local: SocketAddr,
+        peer: SocketAddr,
+        at_ns: u64,
+    ) -> Option<Owner> {
         let departed = self.departed.get(&(carrier, local.port()))?;
-        let is_here = |gone: &&Departed| gone.local == local.ip() || gone.local.is_unspecified();
-        let with_peer = departed.iter().rev().filter(is_here).find(|gone| gone.peer == peer);
-        if let Some(gone) = with_peer {
+        if let Some(gone) = at(departed, local.ip(), Some(peer), at_ns) {
             return self.owner(gone.maker, Certainty::Created);
         }
-        let gone = departed.iter().rev().filter(is_here).find(|gone| gone.peer.port() == 0)?;
+        let gone = at(departed, local.ip(), None, at_ns)?;
         let certainty = if carrier == Carrier::Tcp { Certainty::Listener } else { Certainty::Created };
         self.owner(gone.maker, certainty)
     }
@@ -213,10 +256,28 @@ impl Registry {
         self.owner(maker, Certainty::Likely)
     }
 
-    fn owner(&self, Maker { process: number, tid }: Maker, certainty: Certainty) -> Option<Owner> {
+    fn owner(&self, Maker { process: number, tid, .. }: Maker, certainty: Certainty) -> Option<Owner> {
         let process = self.processes.get(&number)?.clone();
         Some(Owner { number, process, tid, certainty })
     }
+}
+
+/// Which of the sockets that had the same addresses, or none of a peer, had them at a time, one after the other. At 0, the last one.
+///
+/// That a socket is gone is heard a moment late: within it, the next one has them as soon as it was asked for.
+fn at(departed: &[Departed], local: IpAddr, peer: Option<SocketAddr>, at_ns: u64) -> Option<&Departed> {
+    let mut found: Option<&Departed> = None;
+    for gone in departed {
+        let is_here = gone.local == local || gone.local.is_unspecified();
+        let is_to_peer = peer.map_or(gone.peer.port() == 0, |peer| gone.peer == peer);
+        let is_next = found.is_none_or(|before| {
+            at_ns == 0 || gone.maker.since_ns <= at_ns && before.heard_ns <= at_ns + MOMENT_NS
+        });
+        if is_here && is_to_peer && is_next && gone.heard_ns > at_ns {
+            found = Some(gone);
+        }
+    }
+    found
 }
 
 fn push<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
@@ -232,6 +293,10 @@ const MAX_MADE: usize = 1 << 18;
 const MAX_DEPARTED: usize = 1 << 16;
 /// Sockets that are gone, and that the witness may speak of yet, if it ever saw them.
 const MAX_STRANGERS: usize = 1 << 12;
+/// Two for each socket that has gone since the last block of packets.
+const MAX_TURNS: usize = 1 << 12;
+/// As long as a word of the kernel's may take.
+const MOMENT_NS: u64 = 50_000_000;
 /// A descriptor each.
 const MAX_PINGS: usize = 128;
 
@@ -243,10 +308,7 @@ mod tests {
         let mut registry = Registry::default();
         for (number, pid) in [(1, 4321), (2, 4322)] {
             registry.hear(Word::Process(number, Process { pid, ..Process::default() }));
-            registry.hear(Word::Made {
-                cookie: 100 + u64::from(number),
-                maker: Maker { process: number, tid: pid },
-            });
+            registry.hear(Word::Made { cookie: 100 + u64::from(number), maker: maker(number, pid) });
         }
         registry
     }
@@ -256,7 +318,11 @@ mod tests {
     }
 
     fn departure(cookie: u64, carrier: Carrier, local: &str, peer: &str) -> Departure {
-        Departure { carrier, local: address(local), peer: address(peer), cookie }
+        Departure { carrier, local: address(local), peer: address(peer), cookie, heard_ns: 1 }
+    }
+
+    fn maker(process: u32, tid: u32) -> Maker {
+        Maker { process, tid, since_ns: 0 }
     }
 
     fn pid(owner: Option<Owner>) -> Option<(u32, Certainty)> {
@@ -271,19 +337,19 @@ mod tests {
         registry.depart(&departure(101, Carrier::Tcp, "10.0.0.1:40000", "192.0.2.7:443"));
         registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
         assert_eq!(registry.by_cookie(101, Certainty::Created), None);
-        let ask = |local, peer| pid(registry.departed(Carrier::Tcp, address(local), address(peer)));
+        let ask = |local, peer| pid(registry.departed(Carrier::Tcp, address(local), address(peer), 0));
         assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:443"), Some((4321, Certainty::Created)));
         assert_eq!(ask("10.0.0.2:40000", "192.0.2.7:443"), None);
         assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:80"), None);
         assert_eq!(ask("10.0.0.1:40001", "192.0.2.7:443"), None, "nobody saw it made");
-        let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"));
+        let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"), 0);
         assert_eq!(udp, None);
     }
 
     #[test]
     fn whoever_connects_what_another_made_does_not_take_it() {
         let mut registry = registry();
-        registry.note(101, Maker { process: 2, tid: 1 });
+        registry.note(101, maker(2, 1));
         assert_eq!(pid(registry.by_cookie(101, Certainty::Created)), Some((4321, Certainty::Created)));
     }
 
@@ -291,8 +357,8 @@ mod tests {
     fn a_word_may_come_later_than_the_end() {
         let mut registry = registry();
         registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
-        registry.hear(Word::Made { cookie: 103, maker: Maker { process: 2, tid: 1 } });
-        let owner = registry.departed(Carrier::Tcp, address("10.0.0.1:40001"), address("192.0.2.7:443"));
+        registry.hear(Word::Made { cookie: 103, maker: maker(2, 1) });
+        let owner = registry.departed(Carrier::Tcp, address("10.0.0.1:40001"), address("192.0.2.7:443"), 0);
         assert_eq!(pid(owner), Some((4322, Certainty::Created)));
     }
 
@@ -302,15 +368,40 @@ mod tests {
         registry.depart(&departure(101, Carrier::Udp, "0.0.0.0:5000", "0.0.0.0:0"));
         registry.depart(&departure(102, Carrier::Tcp, "[::]:80", "[::]:0"));
         let (local, peer) = (address("10.0.0.1:5000"), address("192.0.2.7:53"));
-        assert_eq!(pid(registry.departed(Carrier::Udp, local, peer)), Some((4321, Certainty::Created)));
+        assert_eq!(pid(registry.departed(Carrier::Udp, local, peer, 0)), Some((4321, Certainty::Created)));
         let local = address("10.0.0.1:80");
-        assert_eq!(pid(registry.departed(Carrier::Tcp, local, peer)), Some((4322, Certainty::Listener)));
+        assert_eq!(pid(registry.departed(Carrier::Tcp, local, peer, 0)), Some((4322, Certainty::Listener)));
+    }
+
+    #[test]
+    fn of_two_sockets_with_the_same_addresses_each_had_them_in_its_time() {
+        const MS: u64 = 1_000_000;
+        let ask = |[first, second]: [(u64, u64); 2], at_ms: u64| {
+            let mut registry = registry();
+            for (process, (since_ms, heard_ms)) in [(1, first), (2, second)] {
+                let cookie = 1000 + u64::from(process);
+                registry.note(cookie, Maker { since_ns: since_ms * MS, ..maker(process, 1) });
+                let gone = departure(cookie, Carrier::Udp, "10.0.0.1:5000", "192.0.2.7:53");
+                registry.depart(&Departure { heard_ns: heard_ms * MS, ..gone });
+            }
+            let (local, peer) = (address("10.0.0.1:5000"), address("192.0.2.7:53"));
+            let owner = registry.departed(Carrier::Udp, local, peer, at_ms * MS);
+            let turns = registry.take_turns().len();
+            assert_eq!((turns, registry.take_turns().len()), (4, 0));
+            owner.map(|owner| owner.number)
+        };
+        // The first is heard of when the second is there already.
+        let short = [(10, 20), (13, 24)];
+        assert_eq!([10, 12, 13, 19, 30].map(|at_ms| ask(short, at_ms)), [1, 1, 2, 2, 2].map(Some));
+        // The second was asked for long before it had them.
+        let long = [(1, 9000), (2, 9500)];
+        assert_eq!([1, 5, 8900, 9100].map(|at_ms| ask(long, at_ms)), [1, 1, 1, 2].map(Some));
     }
 
     #[test]
     fn pings_are_of_whoever_has_the_id_or_is_alone() {
         let mut registry = registry();
-        let maker = |process| Maker { process, tid: 0 };
+        let maker = |process| maker(process, 0);
         assert_eq!(registry.pinger(9, false), None);
         registry.hear(Word::Pings(maker(1)));
         assert_eq!(pid(registry.pinger(9, false)), Some((4321, Certainty::Likely)));
@@ -329,9 +420,10 @@ mod tests {
     fn what_is_oldest_is_forgotten() {
         let mut registry = registry();
         for cookie in 1000..1002 + MAX_DEPARTED as u64 {
-            registry.hear(Word::Made { cookie, maker: Maker { process: 1, tid: 0 } });
+            registry.hear(Word::Made { cookie, maker: maker(1, 0) });
             let local = SocketAddr::from(([10, 0, 0, 1], u16::try_from(cookie % 60_000 + 1).unwrap()));
-            let departure = Departure { carrier: Carrier::Udp, local, peer: address("192.0.2.7:9"), cookie };
+            let departure =
+                Departure { local, ..departure(cookie, Carrier::Udp, "0.0.0.0:1", "192.0.2.7:9") };
             registry.depart(&departure);
         }
         assert_eq!(registry.order.len(), MAX_DEPARTED);

@@ -120,7 +120,7 @@ impl<'a> Witness<'a> {
             caller = self.callers.find(held, tell).ok_or(Errno::SRCH)?;
             taken = caller.descriptor(fd);
         }
-        let (socket, maker) = (taken?, caller.maker);
+        let (socket, maker) = (taken?, caller.maker.now());
         if has_internet_address || is_internet(&socket)? {
             line.say(&Word::Made { cookie: sockopt::socket_cookie(&socket)?, maker });
         }
@@ -147,7 +147,7 @@ impl<'a> Witness<'a> {
         let Ok((socket, cookie)) = self.make(user, [family, kind, protocol]) else { return false };
         if !is_ping(protocol) {
             // Before it can send. Of a socket that nobody gets nothing is ever asked.
-            line.say(&Word::Made { cookie, maker });
+            line.say(&Word::Made { cookie, maker: maker.now() });
         }
         match give(self.listener.as_fd(), held, socket.as_fd(), kind & CLOSES_ON_EXEC != 0) {
             Ok(()) => {}

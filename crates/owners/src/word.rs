@@ -15,6 +15,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Process;
 
@@ -56,6 +57,17 @@ pub struct Maker {
     pub process: u32,
     /// The thread; 0 if it is not known.
     pub tid: u32,
+    /// When it asked for the socket, in nanoseconds since the epoch; 0 if it is not known.
+    pub since_ns: u64,
+}
+
+impl Maker {
+    /// The same, who asks at this moment.
+    pub(crate) fn now(self) -> Self {
+        let now = clock_gettime(ClockId::Realtime);
+        let since_ns = now.tv_sec.unsigned_abs() * NS_PER_SECOND + now.tv_nsec.unsigned_abs();
+        Self { since_ns, ..self }
+    }
 }
 
 /// One end of the pair.
@@ -203,15 +215,23 @@ impl Word {
 }
 
 /// A number of 64 bits, and a maker.
-fn note(number: u64, Maker { process, tid }: Maker) -> [u8; NOTE_BYTES] {
-    let maker = u64::from(process) << 32 | u64::from(tid);
-    (u128::from(number) << 64 | u128::from(maker)).to_ne_bytes()
+fn note(number: u64, Maker { process, tid, since_ns }: Maker) -> [u8; NOTE_BYTES] {
+    let mut note = [0; NOTE_BYTES];
+    let parts = [number, u64::from(process) << 32 | u64::from(tid), since_ns];
+    for (place, part) in note.as_chunks_mut::<8>().0.iter_mut().zip(parts) {
+        *place = part.to_ne_bytes();
+    }
+    note
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "one part of it after the other")]
+#[expect(clippy::cast_possible_truncation, reason = "one half of it after the other")]
 fn read_note(bytes: [u8; NOTE_BYTES]) -> (u64, Maker) {
-    let note = u128::from_ne_bytes(bytes);
-    ((note >> 64) as u64, Maker { process: (note >> 32) as u32, tid: note as u32 })
+    let mut parts = [0; 3];
+    for (part, place) in parts.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *part = u64::from_ne_bytes(*place);
+    }
+    let [number, maker, since_ns] = parts;
+    (number, Maker { process: (maker >> 32) as u32, tid: maker as u32, since_ns })
 }
 
 /// Number, pid, parent, uid, start; name, path and command line: the last has NUL bytes of its own.
@@ -240,6 +260,7 @@ fn decode_process(mut bytes: &[u8]) -> Option<Word> {
     Some(Word::Process(number, Process { pid, parent, uid, started_ns, name, path, command_line }))
 }
 
+const NS_PER_SECOND: u64 = 1_000_000_000;
 const SERVE: u8 = b'S';
 const LOOK: u8 = b'L';
 const PROCESS: u8 = b'p';
@@ -252,9 +273,9 @@ const LOOKED: u8 = b'l';
 const MESSAGE_BYTES: usize = 16 * 1024;
 /// What the kernel may spend on messages that wait, bytes: some ten thousand.
 const ROOM: usize = 8 << 20;
-/// Cookie or inode, process and thread.
-const NOTE_BYTES: usize = 16;
-/// Of the pipe, bytes: 65536 notes. As much as the kernel gives to everybody.
+/// Cookie or inode, process and thread, time.
+const NOTE_BYTES: usize = 24;
+/// Of the pipe, bytes: 43690 notes. As much as the kernel gives to everybody.
 const NOTES_ROOM: usize = 1 << 20;
 /// How long a caller may have to wait since nobody listens to us.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -276,7 +297,7 @@ mod tests {
 
     #[test]
     fn every_word_crosses() {
-        let maker = Maker { process: 3, tid: 4_194_304 };
+        let maker = Maker { process: 3, tid: 4_194_304, since_ns: u64::MAX };
         let socket = || OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
         let process = Process {
             pid: 4321,
@@ -299,7 +320,7 @@ mod tests {
     #[test]
     fn who_made_a_socket_waits_until_somebody_wants_to_know() {
         let (one, other) = Line::pair().unwrap();
-        let maker = |tid| Maker { process: 7, tid };
+        let maker = |tid| Maker { process: 7, tid, since_ns: 1 << 60 };
         for tid in 1..=1000 {
             assert!(other.say(&Word::Made { cookie: u64::from(tid) << 33, maker: maker(tid) }));
         }
@@ -313,7 +334,7 @@ mod tests {
     #[test]
     fn whoever_is_not_heard_goes_on() {
         let (one, other) = Line::pair().unwrap();
-        let word = Word::Made { cookie: 1, maker: Maker { process: 1, tid: 1 } };
+        let word = Word::Made { cookie: 1, maker: Maker { process: 1, tid: 1, since_ns: 0 } };
         // First the pipe is full, then the socket.
         while other.say(&word) {}
         assert!(matches!(one.hear(RecvFlags::DONTWAIT), Ok(Some(Word::Made { cookie: 1, .. }))));

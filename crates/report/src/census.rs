@@ -8,6 +8,7 @@
 mod key;
 mod recent;
 mod tcp;
+mod turns;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use self::key::{Key, Seeded, way};
 use self::recent::Recent;
 pub use self::tcp::TcpEnd;
 use self::tcp::TcpState;
+use self::turns::Turns;
 
 /// A flow's place in the order in which flows were first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,6 +138,10 @@ pub struct Flow {
     /// Somebody on the way said why packets of it do not arrive.
     pub icmp_error: Option<IcmpError>,
     tcp: TcpState,
+    /// What the local end sends from then on is another flow's.
+    over_ns: u64,
+    /// The latest flow of the same port, of UDP; counted from 1.
+    before: u32,
     /// How many more packets with a payload are worth reading, of the local end and of the other.
     heads_left: [u8; 2],
 }
@@ -163,6 +169,7 @@ pub struct Census {
     flows: Vec<Flow>,
     numbers: HashMap<Key, FlowNumber, Seeded>,
     recent: Recent,
+    turns: Turns,
     /// Of packets that found no room.
     overflow: Volume,
 }
@@ -202,7 +209,7 @@ impl Census {
     pub fn glance(&mut self, glance: &Glance, sight: &Sight) -> Option<Seen> {
         let place = self.recent.get(&glance.way)?;
         let flow = self.flows.get_mut(place.flow.0 as usize)?;
-        if glance.payload_len > 0 && flow.is_read(place.is_sent) {
+        if glance.payload_len > 0 && flow.is_read(place.is_sent) || flow.is_over(place.is_sent, sight) {
             return None;
         }
         if let Some(tcp) = &glance.tcp {
@@ -224,7 +231,7 @@ impl Census {
         let ends = Ends::of(packet);
         let way = way(&ends);
         let known = self.numbers.get(&Key::of(&way)).copied();
-        let known = known.filter(|number| !self.is_successor(*number, packet));
+        let known = known.filter(|number| !self.is_successor(*number, packet, &ends, sight));
         let Some(number) = known.or_else(|| self.add(&ends, packet, sight)) else {
             self.overflow.add(sight.len);
             return Seen::NOTHING;
@@ -261,10 +268,18 @@ impl Census {
         })
     }
 
+    /// A local port of UDP may be another socket's from a time on, in nanoseconds since the epoch.
+    pub fn turn(&mut self, port: u16, at_ns: u64) {
+        self.turns.turn(port, at_ns, &mut self.flows);
+    }
+
     /// Whether a packet begins a connection with the ports of an older one.
-    fn is_successor(&self, number: FlowNumber, packet: &Packet<'_>) -> bool {
-        let Transport::Tcp(tcp) = &packet.transport else { return false };
-        self.flows[number.0 as usize].tcp.is_succeeded_by(tcp)
+    fn is_successor(&self, number: FlowNumber, packet: &Packet<'_>, ends: &Ends, sight: &Sight) -> bool {
+        let flow = &self.flows[number.0 as usize];
+        match &packet.transport {
+            Transport::Tcp(tcp) => flow.tcp.is_succeeded_by(tcp),
+            _ => flow.is_over(flow.local == ends.src, sight),
+        }
     }
 
     fn add(&mut self, ends: &Ends, packet: &Packet<'_>, sight: &Sight) -> Option<FlowNumber> {
@@ -277,7 +292,7 @@ impl Census {
         };
         let is_sent = if sight.is_loopback { !is_answer } else { sight.is_outbound };
         let (local, remote) = if is_sent { (ends.src, ends.dst) } else { (ends.dst, ends.src) };
-        self.flows.push(Flow {
+        let mut flow = Flow {
             protocol: ends.protocol,
             local,
             remote,
@@ -289,8 +304,14 @@ impl Census {
             received: Volume::default(),
             icmp_error: None,
             tcp: TcpState::default(),
+            over_ns: u64::MAX,
+            before: 0,
             heads_left: [HEADS; 2],
-        });
+        };
+        if flow.protocol == Protocol::Udp {
+            self.turns.add(number, &mut flow);
+        }
+        self.flows.push(flow);
         self.numbers.insert(Key::of(&way(ends)), FlowNumber(number));
         Some(FlowNumber(number))
     }
@@ -329,6 +350,12 @@ impl Flow {
             *left = left.saturating_sub(1);
         }
         wants_head
+    }
+
+    /// Whether what an end sends is another flow's by now.
+    #[inline]
+    fn is_over(&self, is_sent: bool, sight: &Sight) -> bool {
+        is_sent && sight.timestamp_ns >= self.over_ns
     }
 
     /// Whether what an end sends is still read.
@@ -447,6 +474,34 @@ mod tests {
         assert_eq!((flow.sent, flow.received.packets), (Volume { packets: 3, bytes: 300 }, 2));
         assert_eq!((flow.first_ns, flow.last_ns, flow.server_port()), (1, 5, 443));
         assert_eq!((flow.tcp_end(), flow.retransmissions()), (TcpEnd::Open, 0));
+    }
+
+    /// Numbers of the flows of some packets of UDP, before each of which a turn of their port may be heard of.
+    #[track_caller]
+    fn turns(story: &[(bool, Option<u64>)], expected: &[u32]) {
+        let mut told = Story::default();
+        let (us, peer) = (Endpoint { address: US, port: 5000 }, Endpoint { address: PEER, port: 53 });
+        let mut flows = Vec::new();
+        for (is_sent, turn) in story {
+            if let Some(at_ns) = turn {
+                told.census.turn(5000, *at_ns);
+                told.census.turn(5001, 1);
+            }
+            let (src, dst) = if *is_sent { (us, peer) } else { (peer, us) };
+            flows.extend(told.udp(src, dst, b"x").flow.map(|flow| flow.0));
+        }
+        assert_eq!(flows, expected);
+    }
+
+    #[test]
+    fn what_a_port_sends_after_its_turn_is_another_flow() {
+        // Packets come at 1, 2, 3.
+        turns(&[(true, None), (false, None), (true, None)], &[0, 0, 0]);
+        turns(&[(true, None), (false, Some(2)), (true, None), (true, None)], &[0, 0, 1, 1]);
+        // The turn is heard of before the packets that came before it.
+        turns(&[(true, Some(3)), (true, None), (true, None), (true, None)], &[0, 0, 1, 1]);
+        turns(&[(true, Some(1)), (true, None)], &[0, 0]);
+        turns(&[(true, None), (true, Some(2)), (true, Some(3)), (true, None)], &[0, 1, 2, 2]);
     }
 
     #[test]

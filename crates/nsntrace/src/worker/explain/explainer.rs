@@ -69,6 +69,7 @@ impl Explainer {
         let (answers, answered) = queue(usize::MAX);
         let handshakes = inbox.cloned().map(Handshakes::new);
         let copier = printer.as_ref().map(|printer| Copier::new(printer.room.clone()));
+        let whose = owners.clone();
         let run = move || explain(&asked, &answers, Explanation::begin(handshakes, owners), printer.as_ref());
         let thread = thread::Builder::new().name("nsntrace-explain".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -78,7 +79,7 @@ impl Explainer {
             denied: plan.options.denied.clone(),
             is_sampled: false,
         };
-        let mut survey = Survey::new(questions, answered, writes_down, copier);
+        let mut survey = Survey::new(questions, answered, writes_down, copier, whose);
         if inbox.is_some() && !plan.outfile.has_room() {
             survey.be_patient();
         }

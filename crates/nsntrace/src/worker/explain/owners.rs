@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nsntrace_owners::{Carrier, Certainty, Departure, Line, Owner, Registry, Word};
+use nsntrace_owners::{Carrier, Certainty, Departure, Line, Owner, Registry, Turn, Word};
 use nsntrace_report::{Endpoint, Flow, Protocol};
 use nsntrace_sockdiag::{self as sockdiag, Departures, SockDiag};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
+use super::super::recording::now_ns;
 use crate::failure::Failure;
 
 /// What the kernel is asked by, of the traced namespace.
@@ -97,6 +98,11 @@ impl Owners {
         found
     }
 
+    /// When ports of UDP may have passed from one socket to another, as far as nobody was told yet.
+    pub(crate) fn take_turns(&self) -> Vec<Turn> {
+        self.state().registry.take_turns()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,9 +148,10 @@ impl State {
         let Self { registry, sockets: Sockets { departures, .. }, .. } = self;
         if let Some(departures) = departures {
             // What is lost stays unknown.
+            let heard_ns = now_ns();
             let _lost = departures.drain(|gone| {
                 let sockdiag::Departure { protocol, local, peer, cookie } = gone;
-                registry.depart(&Departure { carrier: carrier(protocol), local, peer, cookie });
+                registry.depart(&Departure { carrier: carrier(protocol), local, peer, cookie, heard_ns });
             });
         }
     }
@@ -158,9 +165,16 @@ impl State {
             }
             Protocol::Icmp | Protocol::Other(_) => return None,
         };
-        let (local, peer) = (address(flow.local), address(flow.remote));
-        self.find_living(protocol, local, peer, line)
-            .or_else(|| self.registry.departed(carrier(protocol), local, peer))
+        let (local, peer, carrier) = (address(flow.local), address(flow.remote), carrier(protocol));
+        let departed = if protocol == sockdiag::Protocol::Udp {
+            // Another may have its addresses by now.
+            self.registry.departed_at(carrier, local, peer, flow.first_ns)
+        } else {
+            None
+        };
+        departed
+            .or_else(|| self.find_living(protocol, local, peer, line))
+            .or_else(|| self.registry.departed(carrier, local, peer, flow.first_ns))
     }
 
     fn find_living(
@@ -183,7 +197,7 @@ impl State {
         let listener = listener.filter(is_listener);
         listener
             .and_then(|listener| self.registry.by_cookie(listener.cookie, Certainty::Listener))
-            .or_else(|| self.registry.departed(carrier(protocol), local, peer))
+            .or_else(|| self.registry.departed(carrier(protocol), local, peer, 0))
             .or_else(|| self.holder(found.inode, line))
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use nsntrace_capture::Block;
 use nsntrace_datapath::{Copier, Look};
+use nsntrace_owners::Turn;
 use nsntrace_report::{Census, Flow, FlowNumber, Protocol, TcpEnd};
 
-use super::{Answer, Question};
+use super::{Answer, Owners, Question};
 use crate::queue::{Next, Receiver, Refused, Sender};
 
 /// Looks at each frame before it is written.
@@ -16,6 +17,7 @@ pub(crate) struct Survey {
     look: Look,
     /// For whoever prints packets.
     copier: Option<Copier>,
+    owners: Option<Owners>,
     question: Question,
     questions: Sender<Question>,
     answers: Receiver<Answer>,
@@ -38,10 +40,12 @@ impl Survey {
         answers: Receiver<Answer>,
         waits: bool,
         copier: Option<Copier>,
+        owners: Option<Owners>,
     ) -> Self {
         Self {
             look: Look::default(),
             copier,
+            owners,
             question: Question::default(),
             questions,
             answers,
@@ -64,6 +68,9 @@ impl Survey {
         self.due_before = self.due;
         if let Some(copier) = &mut self.copier {
             copier.begin_block(admitted, block.is_crowded());
+        }
+        for Turn { port, at_ns } in self.owners.iter().flat_map(Owners::take_turns) {
+            self.look.turn(port, at_ns);
         }
         self.look.see(block.frames(), self.waits, &mut self.question.news, self.copier.as_mut());
         self.ask();
