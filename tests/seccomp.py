@@ -1,7 +1,8 @@
 """seccomp.py RULE PROGRAM [ARGUMENT...]: becomes PROGRAM, under a filter on system calls as others install them.
 
 Each rule is a short program for classic BPF over `struct seccomp_data` (seccomp(2)): number of the system call at 0, machine at 4, low
-half of the first argument at 16, of the third at 32 (little-endian machines).
+half of the first argument at 16, of the second at 24, of the third at 32 (little-endian machines). `listener` holds nothing, and has calls told
+to whoever has the descriptor (seccomp_unotify(2)): there is one such filter to a process.
 """
 
 import ctypes
@@ -13,8 +14,9 @@ import sys
 
 LOAD, IF_EQUAL, IF_ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 ALLOW, KILL = 0x7FFF0000, 0x80000000
-NUMBER, FIRST, THIRD = 0, 16, 32
-UNSHARE, CLONE, SOCKET = {"x86_64": (272, 56, 41), "aarch64": (97, 220, 198)}[platform.machine()]
+NUMBER, FIRST, SECOND, THIRD = 0, 16, 24, 32
+UNSHARE, CLONE, SOCKET, SECCOMP = {"x86_64": (272, 56, 41, 317), "aarch64": (97, 220, 198, 277)}[platform.machine()]
+NEW_LISTENER = 0x8
 CLONE_NEWUSER = 0x10000000
 AF_INET6, AF_NETLINK, AF_PACKET, NETLINK_NETFILTER = 10, 16, 17, 12
 
@@ -50,23 +52,40 @@ def sockets(family, protocol, verdict):
     ]
 
 
+def seccomp_flags(flags, verdict):
+    """seccomp(2) with any of these."""
+    return [
+        (LOAD, 0, 0, NUMBER),
+        (IF_EQUAL, 0, 3, SECCOMP),
+        (LOAD, 0, 0, SECOND),
+        (IF_ANY_BIT, 0, 1, flags),
+        (RETURN, 0, 0, verdict),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
 RULES = {
     "refuse-user-namespaces": user_namespaces(fail(errno.EPERM)),
     "kill-for-user-namespaces": user_namespaces(KILL),
     "no-netfilter": sockets(AF_NETLINK, NETLINK_NETFILTER, fail(errno.EPROTONOSUPPORT)),
     "no-ipv6": sockets(AF_INET6, None, fail(errno.EAFNOSUPPORT)),
     "no-packet-sockets": sockets(AF_PACKET, None, fail(errno.EAFNOSUPPORT)),
+    "listener": [(RETURN, 0, 0, ALLOW)],
+    "no-listeners": seccomp_flags(NEW_LISTENER, fail(errno.EINVAL)),
 }
 
 
-def install(insns):
-    """prctl(2): PR_SET_NO_NEW_PRIVS, then PR_SET_SECCOMP with SECCOMP_MODE_FILTER and a struct sock_fprog."""
+def install(insns, flags):
+    """prctl(2): PR_SET_NO_NEW_PRIVS; seccomp(2): SECCOMP_SET_MODE_FILTER with a struct sock_fprog. Who gets a listener keeps it."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *insn) for insn in insns))
+    program = struct.pack("HP", len(insns), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
-    for arguments in [(38, 1, 0, 0, 0), (22, 2, struct.pack("HP", len(insns), ctypes.addressof(code)), 0, 0)]:
-        if libc.prctl(*arguments) != 0:
-            sys.exit(f"seccomp.py: prctl: {os.strerror(ctypes.get_errno())}")
+    if libc.prctl(38, 1, 0, 0, 0) == 0:
+        result = libc.syscall(SECCOMP, 1, flags, program)
+        if result >= 0:
+            return flags and os.set_inheritable(result, True)
+    sys.exit(f"seccomp.py: {os.strerror(ctypes.get_errno())}")
 
 
-install(RULES[sys.argv[1]])
+install(RULES[sys.argv[1]], NEW_LISTENER if sys.argv[1] == "listener" else 0)
 os.execvp(sys.argv[2], sys.argv[2:])

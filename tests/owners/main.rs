@@ -1,6 +1,8 @@
 //! Whose packets they are: what the file and the report say, against what the processes said themselves.
 #![forbid(unsafe_code)]
 
+mod listeners;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nsntrace_testkit::{Lab, Plan, Report};

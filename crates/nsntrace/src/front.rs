@@ -168,7 +168,7 @@ impl Front {
         loop {
             match self.events.next(None)? {
                 Event::Report(Report::Ready { interface, transport, v4, v6 }) => {
-                    waiting.wait_until_prepared()?;
+                    let unseen = waiting.wait_until_prepared()?;
                     if let (Some(wireshark), Some(window)) = (&plan.wireshark, window)
                         && let Some(signal) = self.show(wireshark, window)?
                     {
@@ -177,6 +177,9 @@ impl Front {
                     for server in plan.name_service.unreachable_servers() {
                         self.messages
                             .note(&format!("the name server {server} cannot be asked from inside a trace"));
+                    }
+                    if !unseen.is_empty() {
+                        self.messages.note(&format!("{UNSEEN}: {unseen}"));
                     }
                     if plan.keylog.is_some() {
                         self.messages.note(KEYS_INSIDE);
@@ -451,5 +454,6 @@ fn reap() -> bool {
 }
 
 const OUTPUT: &str = "what it wrote is kept if a file is named for it, among the options of the interface";
+const UNSEEN: &str = "short-lived sockets will be nobody's, since system calls cannot be seen";
 const KEYS_INSIDE: &str =
     "TLS keys go into the capture: whoever can read it can read what was encrypted, so its mode is 0600";

@@ -120,7 +120,10 @@ impl Program<'_> {
                 drop((barrier, trouble));
                 let mut report = fs::File::from(report);
                 let mut tell = |words: &[u8]| report.write_all(words).map_err(cannot_start);
-                let prepared = self.prepare(netns, front).and_then(|()| tell(PREPARED));
+                let prepared = self.prepare(netns, front).and_then(|unseen| {
+                    let why = unseen.map_or_else(String::new, |error| error.to_string());
+                    tell(&[PREPARED, why.as_bytes()].concat())
+                });
                 if let Err(failure) = prepared.and_then(|()| self.run(held)) {
                     // A front that is gone needs no report, and one that is not sees its end.
                     let _ = tell(encode(&failure).as_bytes());
@@ -130,12 +133,12 @@ impl Program<'_> {
         }
     }
 
-    /// Everything that a child inherits from us and the program must not find as it is.
-    fn prepare(&self, netns: &Netns, front: Pid) -> Result<(), Failure> {
+    /// Everything that a child inherits from us and the program must not find as it is. Gives why its sockets are not seen, if somebody wants to see them.
+    fn prepare(&self, netns: &Netns, front: Pid) -> Result<Option<io::Error>, Failure> {
         let step = |what: &'static str| move |errno: rustix::io::Errno| Failure::of(what, &errno);
         netns.enter()?;
         self.arrange_mounts()?;
-        self.have_sockets_seen()?;
+        let unseen = self.have_sockets_seen()?;
         match self.words {
             Words::Ours => Ok(()),
             Words::Stderr => rustix::stdio::dup2_stdout(rustix::stdio::stderr().as_fd()),
@@ -151,7 +154,7 @@ impl Program<'_> {
         // After the change of user, which clears it. A program whose trace was killed has no network either.
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(step("cannot tie the program to nsntrace"))?;
-        if getppid() == Some(front) { Ok(()) } else { Err(Failure::new("nsntrace was killed")) }
+        if getppid() == Some(front) { Ok(unseen) } else { Err(Failure::new("nsntrace was killed")) }
     }
 
     /// What it is not to see of the host, and what only it is to see.
@@ -167,12 +170,16 @@ impl Program<'_> {
 
     /// Has sockets made under the eyes of a witness from now on. While we have the privilege for it: else the program could gain none by
     /// executing others. Where the kernel or a container does not allow it, or there is such a filter already, nobody sees them.
-    fn have_sockets_seen(&self) -> Result<(), Failure> {
-        let Some(channel) = self.creations else { return Ok(()) };
-        let Ok(listener) = nsntrace_sys::hold_sockets() else { return Ok(()) };
+    fn have_sockets_seen(&self) -> Result<Option<io::Error>, Failure> {
+        let Some(channel) = self.creations else { return Ok(None) };
+        let listener = match nsntrace_sys::hold_sockets() {
+            Ok(listener) => listener,
+            Err(error) => return Ok(Some(error)),
+        };
         // From here on there is no socket without somebody who serves the listener.
         let handed_over = channel.hand_over(&Order::Creations(listener));
-        handed_over.map_err(|errno| Failure::of("cannot hand over what tells whose sockets are", &errno))
+        handed_over.map_err(|errno| Failure::of("cannot hand over what tells whose sockets are", &errno))?;
+        Ok(None)
     }
 
     /// Waits for the barrier and becomes the program. Returns only if that failed; without a failure if front is gone.
@@ -216,14 +223,15 @@ impl Waiting {
         let _ended = waitpid(Some(self.pid), WaitOptions::empty());
     }
 
-    /// Waits until all is done that can fail before the program's own execution, or says what has failed.
-    pub(crate) fn wait_until_prepared(&self) -> Result<(), Failure> {
+    /// Waits until all is done that can fail before the program's own execution, or says what has failed. Gives why the program's sockets are
+    /// not seen, if that is so, or nothing.
+    pub(crate) fn wait_until_prepared(&self) -> Result<String, Failure> {
         // A pipe hands over whole what was written with one call, up to PIPE_BUF.
         let mut words = [0; 4096];
         let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.trouble, &mut words))
             .map_err(|errno| cannot_start(errno.into()))?;
-        if words[..count] == *PREPARED {
-            return Ok(());
+        if let Some(unseen) = words[..count].strip_prefix(PREPARED) {
+            return Ok(String::from_utf8_lossy(unseen).into_owned());
         }
         let failure = decode(&String::from_utf8_lossy(&words[..count]));
         Err(failure.unwrap_or_else(|| Failure::new("cannot start the program: its process is gone")))

@@ -224,7 +224,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         effect: Effect::Switch(|options| options.process_info = ProcessInfo::None),
         help: "do not find out which process each packet is of",
         #[cfg(test)]
-        more: "The same as --process-info=none. The program runs without a seccomp filter of ours then.",
+        more: "The same as --process-info=none. The program runs without a seccomp filter of ours then, as one needs that has its own children's system calls told to it (a seccomp listener): the kernel allows one such filter, and gives EBUSY to a second.",
         #[cfg(test)]
         example: "nsntrace --no-process-info ./server",
     },
