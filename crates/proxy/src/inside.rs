@@ -86,6 +86,8 @@ fn listener(families: Families) -> Result<OwnedFd, ProxyError> {
     // What is accepted inherits these. No segment waits for another, and urgent bytes stay where they were written.
     sockopt::set_tcp_nodelay(&socket, true).map_err(ProxyError::inside("set TCP_NODELAY"))?;
     sockopt::set_socket_oobinline(&socket, true).map_err(ProxyError::inside("set SO_OOBINLINE"))?;
+    // To a device without loss, and without a rate of its own: whatever paces is slower (the namespace has what the host has, which may be BBR).
+    let _ = sockopt::set_tcp_congestion(&socket, "reno");
     rustix::net::bind(&socket, &families.any()).map_err(ProxyError::inside("choose a port"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(ProxyError::inside("listen"))?;
     // For a program's half that nothing is heard of any more (`Joined::probe`).

@@ -187,6 +187,20 @@ assert reason('{PEER4}', 80) == 'OK'"
     });
 }
 
+/// The host's may be one that does: a new namespace has what the host has.
+#[test]
+fn nothing_holds_back_what_is_sent_to_the_program() {
+    isolated(|| {
+        let world = World::new();
+        let _server = world.serve(&format!("l = listen('{PEER4}', 80); c, _ = l.accept(); read_all(c)"));
+        world.listens(80);
+        let _program = world.start(&format!("c = socket.create_connection(('{PEER4}', 80)); c.recv(1)"));
+        let halves = || world.r.sh("ss -Htino state established");
+        eventually(|| halves().contains("cwnd:"));
+        assert!(halves().contains(" reno "), "{}", halves());
+    });
+}
+
 fn raise_descriptors(wanted: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     raise_to(wanted, maximum);
