@@ -151,10 +151,10 @@ impl Connections {
             Stage::Pending(pending) if pending.is_granted => {} // It is read once the program is there.
             Stage::Pending(pending) => match pending.answer(flags.contains(EventFlags::OUT)) {
                 None => {}
-                Some(Ok(())) => self.grant(key),
+                Some(Ok(())) => self.grant(key, context),
                 Some(Err(errno)) if had_connected(errno) => {
                     pending.is_lost = true;
-                    self.grant(key);
+                    self.grant(key, context);
                 }
                 Some(Err(errno)) => self.refuse(key, errno, context),
             },
@@ -230,7 +230,7 @@ impl Connections {
         if let Err(errno) = self.watch(key, context) {
             self.refuse(key, errno, context);
         } else if is_connected {
-            self.grant(key);
+            self.grant(key, context);
         }
     }
 
@@ -243,14 +243,16 @@ impl Connections {
         }
     }
 
-    /// The peer has said yes: lets the program's SYN through.
-    fn grant(&mut self, key: Key) {
+    /// The peer has said yes: lets the program's SYN through, and accepts what came of it: the program's kernel, which is ours, has
+    /// mostly answered within the call.
+    fn grant(&mut self, key: Key, context: &mut Context) {
         let Some(connection) = self.slots.get_mut(key) else { return };
         let Stage::Pending(pending) = &mut connection.stage else { return };
         pending.is_granted = true;
         self.granted.push_back((Instant::now(), key));
         if let Some(syn) = pending.wish().syn() {
             let_through(&self.loopback, &syn);
+            self.accept_one(context);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A connection that the program wants and does not have yet.
 //!
 //! # Kernel interface
-//! `socket(2)`, `connect(2)`, `SO_BINDTODEVICE`, `SO_KEEPALIVE`, `TCP_NODELAY`, `SO_OOBINLINE`, `SO_ERROR`.
+//! `socket(2)`, `connect(2)`, `getpeername(2)`, `SO_BINDTODEVICE`, `SO_KEEPALIVE`, `TCP_NODELAY`, `SO_OOBINLINE`, `SO_ERROR`.
 //!
 //! # References
 //! connect(2), `EINPROGRESS`; tcp(7).
@@ -86,7 +86,11 @@ pub(crate) fn connect(peer: SocketAddr, device: Option<&str>) -> Result<(OwnedFd
     prepare(&socket);
     match rustix::net::connect(&socket, &peer) {
         Ok(()) => Ok((socket, true)),
-        Err(Errno::INPROGRESS) => Ok((socket, false)),
+        // A peer on this machine has answered within the call. One that refuses is told apart later.
+        Err(Errno::INPROGRESS) => {
+            let is_connected = rustix::net::getpeername(&socket).is_ok();
+            Ok((socket, is_connected))
+        }
         Err(errno) => Err(errno),
     }
 }
