@@ -2,11 +2,15 @@
 
 use std::io::{self, IoSlice};
 
+use crate::copy::copy;
 use crate::output::Output;
 
 /// The part of records that is copied. It keeps its memory from one batch to the next.
 pub(crate) struct Arena {
+    /// As much as was ever needed; untouched, it is no memory yet.
     bytes: Vec<u8>,
+    /// How many of them the records have.
+    filled: usize,
     /// Where each record ends among all bytes of the batch, ascending.
     ends: Vec<usize>,
 }
@@ -42,25 +46,48 @@ pub(crate) struct Drained {
 
 impl Arena {
     pub(crate) fn new() -> Self {
-        let capacity = ARENA_LEN + MAX_COPIED_LEN;
-        Self { bytes: Vec::with_capacity(capacity), ends: Vec::with_capacity(capacity / TYPICAL_RECORD_LEN) }
+        let len = ARENA_LEN + MAX_COPIED_LEN;
+        Self { bytes: vec![0; len], filled: 0, ends: Vec::with_capacity(len / TYPICAL_RECORD_LEN) }
+    }
+
+    fn clear(&mut self) {
+        self.filled = 0;
+        self.ends.clear();
+    }
+
+    /// Room for `len` more bytes.
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.filled;
+        self.filled += len;
+        if self.filled > self.bytes.len() {
+            self.grow();
+        }
+        &mut self.bytes[start..self.filled]
+    }
+
+    /// Only what is no packet's is as long as that.
+    #[cold]
+    fn grow(&mut self) {
+        self.bytes.resize(self.filled, 0);
     }
 }
 
 impl<'a, 'p> Records<'a, 'p> {
     /// Begins with none. Whatever an earlier one left in the arena is forgotten.
     pub(crate) fn new(arena: &'a mut Arena) -> Self {
-        arena.bytes.clear();
-        arena.ends.clear();
+        arena.clear();
         Self { arena, large: Vec::new(), large_len: 0 }
     }
 
     /// Copies bytes into the record that is being made.
+    #[inline]
     pub(crate) fn copy(&mut self, bytes: &[u8]) {
-        self.arena.bytes.extend_from_slice(bytes);
+        copy(self.arena.room(bytes.len()), bytes);
     }
 
-    /// Copies 32-bit words. One `extend` per array: the compiler makes it a few wide stores.
+    /// Copies 32-bit words, all of an array at once.
+    #[inline]
     pub(crate) fn copy_words<const N: usize>(&mut self, words: &[u32; N]) {
         self.copy(words.map(u32::to_ne_bytes).as_flattened());
     }
@@ -70,7 +97,7 @@ impl<'a, 'p> Records<'a, 'p> {
         if bytes.len() < LARGE_LEN {
             self.copy(bytes);
         } else {
-            self.large.push(Large { at: self.arena.bytes.len(), bytes });
+            self.large.push(Large { at: self.arena.filled, bytes });
             self.large_len += bytes.len();
         }
     }
@@ -83,12 +110,12 @@ impl<'a, 'p> Records<'a, 'p> {
 
     /// Bytes of all records.
     pub(crate) fn len(&self) -> usize {
-        self.arena.bytes.len() + self.large_len
+        self.arena.filled + self.large_len
     }
 
     /// Whether the arena has had enough.
     pub(crate) fn is_full(&self) -> bool {
-        self.arena.bytes.len() >= ARENA_LEN
+        self.arena.filled >= ARENA_LEN
     }
 
     /// Writes all records and forgets them, whether the output took them or not.
@@ -100,8 +127,7 @@ impl<'a, 'p> Records<'a, 'p> {
         // What is no packet's has no end in `ends`, and is whole with the rest.
         let torn = if result.is_ok() { 0 } else { taken - whole_bytes };
         let drained = Drained { whole, missing: ends.len() - whole, taken, torn, result };
-        self.arena.bytes.clear();
-        self.arena.ends.clear();
+        self.arena.clear();
         self.large.clear();
         self.large_len = 0;
         drained
@@ -116,7 +142,7 @@ impl<'a, 'p> Records<'a, 'p> {
             slices.push(IoSlice::new(large.bytes));
             copied = large.at;
         }
-        slices.push(IoSlice::new(&self.arena.bytes[copied..]));
+        slices.push(IoSlice::new(&self.arena.bytes[copied..self.arena.filled]));
         slices
     }
 }

@@ -54,6 +54,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod copy;
 mod direct;
 mod error;
 mod format;

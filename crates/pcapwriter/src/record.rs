@@ -116,18 +116,22 @@ impl Encoder {
     /// Counts the packet, and gives the number of its interface in the file.
     fn count(&mut self, packet: &Packet<'_>) -> Result<u32, WriterError> {
         let (interface, count) = (packet.interface, self.delivered.len());
-        let unknown = WriterError::UnknownInterface { interface, count };
-        let Some(delivered) = self.delivered.get_mut(interface) else { return Err(unknown) };
+        // Errors are made where they are: one that is ready has to be dropped again for each packet.
+        let number = u32::try_from(interface).ok();
+        let Some((delivered, number)) = self.delivered.get_mut(interface).zip(number) else {
+            return Err(WriterError::UnknownInterface { interface, count });
+        };
         *delivered += 1;
-        u32::try_from(interface).map_err(|_too_many| unknown)
+        Ok(number)
     }
 
     /// How many bytes of the packet go to the file.
     fn clipped_len(&self, packet: &Packet<'_>) -> Result<u32, WriterError> {
         let captured = packet.captured_len();
-        let too_short = WriterError::OriginalTooShort { original: packet.original_len, captured };
-        let captured = u32::try_from(captured).ok().filter(|&length| length <= packet.original_len);
-        Ok(captured.ok_or(too_short)?.min(self.snaplen))
+        match u32::try_from(captured) {
+            Ok(length) if length <= packet.original_len => Ok(length.min(self.snaplen)),
+            _ => Err(WriterError::OriginalTooShort { original: packet.original_len, captured }),
+        }
     }
 }
 
@@ -144,8 +148,9 @@ fn append_pcap<'p>(
     captured_len: u32,
     records: &mut Records<'_, 'p>,
 ) -> Result<(), WriterError> {
-    let too_late = WriterError::TimestampTooLate { timestamp_ns: packet.timestamp_ns };
-    let seconds = u32::try_from(packet.timestamp_ns / NS_PER_S).ok().ok_or(too_late)?;
+    let Ok(seconds) = u32::try_from(packet.timestamp_ns / NS_PER_S) else {
+        return Err(WriterError::TimestampTooLate { timestamp_ns: packet.timestamp_ns });
+    };
     let subsec_ns = low_half(packet.timestamp_ns % NS_PER_S);
     records.copy_words(&[seconds, subsec_ns, captured_len, packet.original_len]);
     append_captured(packet, captured_len, records);
