@@ -3,9 +3,9 @@
 //! ```text
 //! chain past {
 //!     type filter hook forward priority filter - 1; policy accept;
-//!     iifname DEVICE oifname != ONLY_VIA drop
-//!     iifname DEVICE oifname != "PREFIX*" queue num NUMBER
-//!     oifname DEVICE ct state established,related queue num NUMBER
+//!     iif DEVICE oifname != ONLY_VIA drop
+//!     iif DEVICE oifname != "PREFIX*" queue num NUMBER
+//!     oif DEVICE ct state established,related queue num NUMBER
 //! }
 //! ```
 //!
@@ -45,7 +45,7 @@ pub enum HandedOver {
 /// Whose packets.
 #[derive(Clone, Copy)]
 pub(crate) struct Traffic<'a> {
-    pub(crate) device: &'a str,
+    pub(crate) device: u32,
     /// How the names of such devices begin, of other runs too.
     pub(crate) device_prefix: &'a str,
     pub(crate) only_via: Option<&'a str>,
@@ -74,7 +74,7 @@ pub(crate) fn end(socket: &mut Socket, table: &str) -> Result<(), NatError> {
 }
 
 fn add(socket: &mut Socket, table: &str, traffic: Traffic<'_>, queue: Expr<'_>) -> Result<(), NatError> {
-    let (comes, goes) = (Expr::IifName(traffic.device), Expr::OifName(traffic.device));
+    let (comes, goes) = (Expr::Iif(traffic.device), Expr::Oif(traffic.device));
     let mut transaction = Transaction::new(table);
     transaction.add_chain(PAST);
     if let Some(only_via) = traffic.only_via {

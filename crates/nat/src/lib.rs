@@ -10,7 +10,7 @@
 //!
 //! let nat = Nat::install(&Spec {
 //!     owner: Owner { pid: 1234, start_time: 56789 },
-//!     device: "nst0",
+//!     device: 7,
 //!     device_prefix: "nst",
 //!     ipv4: Some("10.1.2.3".parse()?),
 //!     ipv6: None,

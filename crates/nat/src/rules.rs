@@ -8,16 +8,19 @@
 //! }
 //! chain forward {
 //!     type filter hook forward priority filter; policy accept;
-//!     [iifname DEVICE oifname != ONLY_VIA drop]
-//!     iifname DEVICE accept
-//!     oifname DEVICE ct state established,related accept
-//!     oifname DEVICE drop
+//!     [iif DEVICE oifname != ONLY_VIA drop]
+//!     iif DEVICE accept
+//!     oif DEVICE ct state established,related accept
+//!     oif DEVICE drop
 //! }
 //! chain guard {
 //!     type filter hook forward priority filter; policy accept;
 //!     iifname GUARDED oifname != "PREFIX*" drop
 //! }
 //! ```
+//!
+//! The device is told by its number, which no other one gets. Its name is the next run's as soon as the device is gone, and the table may
+//! outlive it by some milliseconds: by name, the rules of a run that has ended would concern packets of the one that begins.
 //!
 //! A guarded device is one that forwards only because we made it: answers to the traced program come in by
 //! it. The host must not become a router for everybody else on that network, so whatever comes in by it and
@@ -63,7 +66,7 @@ fn add_masquerade(transaction: &mut Transaction<'_>, spec: &Spec<'_>) {
 }
 
 fn add_forward(transaction: &mut Transaction<'_>, spec: &Spec<'_>) {
-    let (comes, goes) = (Expr::IifName(spec.device), Expr::OifName(spec.device));
+    let (comes, goes) = (Expr::Iif(spec.device), Expr::Oif(spec.device));
     if let Some(only_via) = spec.only_via {
         transaction.add_rule(FORWARD, &[comes, Expr::OifNameIsNot(only_via), Expr::Drop]);
     }

@@ -44,8 +44,8 @@ pub struct Owner {
 pub struct Spec<'a> {
     /// The process that it is for.
     pub owner: Owner,
-    /// The host's end of the veth, by name.
-    pub device: &'a str,
+    /// The host's end of the veth, by its number.
+    pub device: u32,
     /// How the names of all such devices begin, of other runs too: `nst`.
     pub device_prefix: &'a str,
     /// The IPv4 address whose packets are masqueraded.
@@ -63,7 +63,7 @@ pub struct Spec<'a> {
 pub struct Nat {
     socket: Socket,
     table: String,
-    device: String,
+    device: u32,
     device_prefix: String,
     only_via: Option<String>,
     is_owned: bool,
@@ -143,7 +143,7 @@ impl Nat {
     /// [`NatError::Unsupported`] where the kernel has no rule for it; [`NatError::Refused`]: `EEXIST` when it was done before.
     pub fn hand_over(&mut self, number: u16) -> Result<HandedOver, NatError> {
         let traffic = Traffic {
-            device: &self.device,
+            device: self.device,
             device_prefix: &self.device_prefix,
             only_via: self.only_via.as_deref(),
         };
@@ -193,7 +193,7 @@ impl Nat {
                     return Ok(Self {
                         socket,
                         table,
-                        device: spec.device.to_owned(),
+                        device: spec.device,
                         device_prefix: spec.device_prefix.to_owned(),
                         only_via: spec.only_via.map(str::to_owned),
                         is_owned: flags & NFT_TABLE_F_OWNER != 0,
@@ -217,7 +217,7 @@ impl Drop for Nat {
 
 impl Spec<'_> {
     fn check_names(&self) -> Result<(), NatError> {
-        let names = [self.device, self.device_prefix].into_iter().chain(self.only_via);
+        let names = [self.device_prefix].into_iter().chain(self.only_via);
         names.chain(self.guarded.iter().copied()).try_for_each(check_name)
     }
 }
@@ -297,7 +297,7 @@ mod tests {
     fn names_are_checked_before_anything_is_touched() {
         let spec = Spec {
             owner: Owner { pid: 1, start_time: 1 },
-            device: "nst0",
+            device: 7,
             device_prefix: "nst",
             ipv4: None,
             ipv6: None,
@@ -310,7 +310,7 @@ mod tests {
             "no network device has the name 'sixteen-bytes-xx': 1 to 15 bytes are possible"
         );
         assert!(matches!(
-            Nat::install(&Spec { device: "", only_via: None, ..spec }),
+            Nat::install(&Spec { device_prefix: "", only_via: None, ..spec }),
             Err(NatError::DeviceName { .. })
         ));
     }

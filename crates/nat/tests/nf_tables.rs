@@ -13,13 +13,16 @@ use nsntrace_nat::{
 use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::io::Errno;
 
+/// The number of `nst0`.
+const NST0: u32 = 7;
+
 const OWNER: Owner = Owner { pid: 1234, start_time: 567_890 };
 
 /// Masquerades one address of each family, guards nobody.
 fn spec() -> Spec<'static> {
     Spec {
         owner: OWNER,
-        device: "nst0",
+        device: NST0,
         device_prefix: "nst",
         ipv4: Some("10.203.0.1".parse().unwrap()),
         ipv6: Some("2001:db8:5e::1".parse().unwrap()),
@@ -57,9 +60,9 @@ fn the_rules_are_those_of_the_module_header() {
             rules("nsntrace-1234", "forward"),
             [
                 "type filter hook forward priority filter; policy accept;",
-                "iifname \"nst0\" accept",
-                "oifname \"nst0\" ct state established,related accept",
-                "oifname \"nst0\" drop",
+                "iif 7 accept",
+                "oif 7 ct state established,related accept",
+                "oif 7 drop",
             ]
         );
         assert_eq!(
@@ -90,7 +93,7 @@ fn one_way_out_and_one_family() {
         let postrouting = rules("nsntrace-1234", "postrouting");
         assert_eq!(postrouting[1..], ["ip saddr 10.203.0.1 oifname \"wg0\" masquerade"]);
         let forward = rules("nsntrace-1234", "forward");
-        assert_eq!(forward[1..3], ["iifname \"nst0\" oifname != \"wg0\" drop", "iifname \"nst0\" accept"]);
+        assert_eq!(forward[1..3], ["iif 7 oifname != \"wg0\" drop", "iif 7 accept"]);
     });
 }
 
@@ -259,9 +262,9 @@ fn world() -> World {
     let world = World { t: Netns::new(), s: Netns::new(), l: Netns::new() };
     let ends =
         [(&world.t, "nst0", "10.203.0"), (&world.s, "up0", "203.0.113"), (&world.l, "lan0", "192.0.2")];
-    for ((netns, device, net), v6) in ends.into_iter().zip(["5e", "1", "2"]) {
+    for (((netns, device, net), v6), number) in ends.into_iter().zip(["5e", "1", "2"]).zip(NST0..) {
         sh(&format!(
-            "ip link add {device} type veth peer name eth0 netns {path}
+            "ip link add {device} index {number} type veth peer name eth0 netns {path}
              echo 0 > /proc/sys/net/ipv6/conf/{device}/accept_dad
              ip link set {device} up; ip address add {net}.254/24 dev {device}
              ip address add 2001:db8:{v6}::fe/64 dev {device} nodad
@@ -305,8 +308,7 @@ fn packets_go_where_they_should_and_nowhere_else() {
         assert!(!reaches(&s, "10.203.0.1") && !reaches(&l, "10.203.0.1"));
         // Another run has its own table, and the guards of both let the devices of both through.
         let other =
-            Nat::install(&Spec { device: "nst1", guarded: &["up0"], ipv4: None, ipv6: None, ..spec() })
-                .unwrap();
+            Nat::install(&Spec { device: 100, guarded: &["up0"], ipv4: None, ipv6: None, ..spec() }).unwrap();
         assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
         drop(other);
         nat.set_guarded::<&str>(&[]).unwrap();
@@ -401,9 +403,9 @@ fn what_is_handed_over_is_that_of_the_module_header() {
             rules(nat.table(), "past"),
             [
                 "type filter hook forward priority filter - 1; policy accept;",
-                "iifname \"nst0\" oifname != \"up0\" drop",
-                "iifname \"nst0\" oifname != \"nst*\" queue num 40000",
-                "oifname \"nst0\" ct state established,related queue num 40000",
+                "iif 7 oifname != \"up0\" drop",
+                "iif 7 oifname != \"nst*\" queue num 40000",
+                "oif 7 ct state established,related queue num 40000",
             ]
         );
         let bytecode = sh("nft --debug=netlink list ruleset 2>&1");
@@ -436,5 +438,17 @@ fn what_is_no_traffic_of_the_device_is_not_handed_over() {
         assert!(l.sh("nft list chain ip t c").contains("packets 2"));
         nat.keep().unwrap();
         assert!(reaches(&t, "203.0.113.1"));
+    });
+}
+
+/// The table of a run may outlive its device by a little, and the next run's device has the name by then.
+#[test]
+fn the_rules_are_of_a_device_and_not_of_its_name() {
+    isolated(|| {
+        let World { t: _t, s: _s, l } = world();
+        let mut nat = Nat::install(&Spec { only_via: Some("elsewhere"), ..spec() }).unwrap();
+        nat.hand_over(40_000).unwrap();
+        sh("ip link delete nst0; ip link set lan0 down; ip link set lan0 name nst0; ip link set nst0 up");
+        assert!(reaches(&l, "203.0.113.1"));
     });
 }

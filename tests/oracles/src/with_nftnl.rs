@@ -55,18 +55,18 @@ fn add_masquerade(batch: &mut Batch, chain: &Chain<'_>, spec: &Spec<'_>) {
 fn add_forward(batch: &mut Batch, chain: &Chain<'_>, spec: &Spec<'_>) {
     if let Some(via) = spec.only_via {
         add(batch, chain, |rule| {
-            iifname(rule, spec.device);
+            numbered(rule, &nft_expr!(meta iif), spec.device);
             rule.add_expr(&nft_expr!(meta oifname));
             rule.add_expr(&nft_expr!(cmp != InterfaceName::Exact(c(via))));
             rule.add_expr(&nft_expr!(verdict drop));
         });
     }
     add(batch, chain, |rule| {
-        iifname(rule, spec.device);
+        numbered(rule, &nft_expr!(meta iif), spec.device);
         rule.add_expr(&nft_expr!(verdict accept));
     });
     add(batch, chain, |rule| {
-        oifname(rule, spec.device);
+        numbered(rule, &nft_expr!(meta oif), spec.device);
         let states = nftnl::expr::ct::States::ESTABLISHED | nftnl::expr::ct::States::RELATED;
         rule.add_expr(&nft_expr!(ct state));
         rule.add_expr(&nft_expr!(bitwise mask states.bits(), xor 0_u32));
@@ -74,7 +74,7 @@ fn add_forward(batch: &mut Batch, chain: &Chain<'_>, spec: &Spec<'_>) {
         rule.add_expr(&nft_expr!(verdict accept));
     });
     add(batch, chain, |rule| {
-        oifname(rule, spec.device);
+        numbered(rule, &nft_expr!(meta oif), spec.device);
         rule.add_expr(&nft_expr!(verdict drop));
     });
 }
@@ -107,6 +107,11 @@ fn saddr(rule: &mut Rule<'_>, source: IpAddr) {
             rule.add_expr(&nft_expr!(cmp == address));
         }
     }
+}
+
+fn numbered(rule: &mut Rule<'_>, meta: &impl Expression, number: u32) {
+    rule.add_expr(meta);
+    rule.add_expr(&nft_expr!(cmp == number));
 }
 
 fn iifname(rule: &mut Rule<'_>, name: &str) {

@@ -28,7 +28,9 @@ pub fn install(name: &str, spec: &Spec<'_>) {
     add_masquerade(&mut batch, &postrouting, spec);
     add_forward(&mut batch, &forward, spec);
     for device in spec.guarded {
-        let outside = comes_by(&guard, device)
+        let outside = rule(&guard)
+            .iiface(device)
+            .expect("the name fits")
             .with_expr(Meta::new(MetaType::OifName))
             .with_expr(Cmp::new(CmpOp::Neq, spec.device_prefix.as_bytes()));
         outside.drop().add_to_batch(&mut batch);
@@ -71,10 +73,14 @@ fn rule(chain: &Chain) -> Rule {
     Rule::new(chain).expect("the chain has a name and a table")
 }
 
-fn comes_by(chain: &Chain, device: &str) -> Rule {
-    rule(chain).iiface(device).expect("the name fits")
+fn comes_by(chain: &Chain, device: u32) -> Rule {
+    by(chain, MetaType::Iif, device)
 }
 
-fn goes_by(chain: &Chain, device: &str) -> Rule {
-    rule(chain).oiface(device).expect("the name fits")
+fn goes_by(chain: &Chain, device: u32) -> Rule {
+    by(chain, MetaType::Oif, device)
+}
+
+fn by(chain: &Chain, which: MetaType, device: u32) -> Rule {
+    rule(chain).with_expr(Meta::new(which)).with_expr(Cmp::new(CmpOp::Eq, device.to_ne_bytes()))
 }

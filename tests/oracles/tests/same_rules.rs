@@ -9,7 +9,7 @@ const TABLE: &str = "nsntrace-77";
 
 const PLAIN: Spec<'_> = Spec {
     owner: Owner { pid: 77, start_time: 1 },
-    device: "nst0",
+    device: 7,
     device_prefix: "nst",
     ipv4: None,
     ipv6: None,
@@ -68,9 +68,9 @@ fn guarded_devices() {
 }
 
 #[test]
-fn everything_at_once_under_the_longest_name() {
+fn everything_at_once_under_the_greatest_number() {
     check(&Spec {
-        device: "nst123456789012",
+        device: i32::MAX.cast_unsigned(),
         ipv4: Some([192, 0, 2, 255].into()),
         ipv6: Some("::ffff:192.0.2.1".parse().unwrap()),
         only_via: Some("n"),
@@ -103,7 +103,7 @@ fn the_listing_tells_rules_apart() {
     let others = [
         Spec { ipv4: Some([10, 1, 2, 4].into()), ..spec },
         Spec { only_via: Some("eth1"), ..spec },
-        Spec { device: "nst1", ..spec },
+        Spec { device: 8, ..spec },
         Spec { device_prefix: "nst0", ..spec },
         Spec { guarded: &["eth1"], ..spec },
     ];

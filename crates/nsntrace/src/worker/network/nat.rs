@@ -126,7 +126,7 @@ fn install(plan: &Plan, front: Pid, wire: &Wire, notes: &mut Vec<String>) -> Res
     let pid = number(front);
     let table = Table::install(&Spec {
         owner: Owner { pid, start_time: heal::start_time(pid).unwrap_or(0) },
-        device: wire.veth.name.as_str(),
+        device: wire.veth.ifindex.get(),
         device_prefix: NAME_PREFIX,
         ipv4: Some(wire.v4.traced),
         ipv6: wire.v6.map(|block| block.traced),
