@@ -72,9 +72,11 @@ pub(crate) fn table_note(table: u32) -> String {
     format!("{TABLE} {table}")
 }
 
-/// Undoes what was noted, and goes on past what fails. True if nothing failed.
+/// Undoes what was noted, the latest first, and goes on past what fails. True if nothing failed.
+///
+/// So the wire goes last: as soon as it is gone, its name is the next run's, whom rules of ours by that name must not concern.
 pub(crate) fn undo(notes: &[String], host: &mut RouteSocket) -> bool {
-    notes.iter().filter(|note| undo_one(note, host).is_err()).count() == 0
+    notes.iter().rev().filter(|note| undo_one(note, host).is_err()).count() == 0
 }
 
 fn undo_one(note: &str, host: &mut RouteSocket) -> Result<(), Failure> {
