@@ -1,7 +1,7 @@
 //! The host's firewall, if it drops what comes by the wire: noticed, and gone past.
 //!
 //! # Theory of operation
-//! [`knock`] looks whether it drops. If it does, [`bypass`] leads the packets of the wire past it, and a second knock tells whether
+//! [`knock`] looks whether it drops. If it does, [`bypass`] leads the packets of the wire past it, and another knock tells whether
 //! that helps: where it does not, somebody drops before the bypass begins or in another hook. docs/firewalls.md has the whole of it.
 
 mod bypass;
@@ -30,12 +30,12 @@ pub(super) fn pass(
     wire: &Wire,
     notes: &mut Vec<String>,
 ) -> Result<Option<Bypass>, Failure> {
-    let Knocks { first, second } = knocks;
-    let Some(obstacle) = look(first, host, table, wire)? else { return Ok(None) };
+    let Knocks { before, after } = knocks;
+    let Some(obstacle) = look(before, host, table, wire)? else { return Ok(None) };
     if plan.options.respect_firewall {
         return Err(Failure::new(obstacle).hint(RESPECTED));
     }
-    let failure = match go_past(second, host, table, wire) {
+    let failure = match go_past(after, host, table, wire) {
         Ok(bypass) => {
             notes.push(format!("{obstacle}: the program's go past it (not with --respect-firewall)"));
             return Ok(Some(bypass));
@@ -51,9 +51,16 @@ pub(super) fn pass(
 }
 
 /// Makes a bypass that helps, or none.
-fn go_past(second: Knock, host: &mut RouteSocket, table: &mut Table, wire: &Wire) -> Result<Bypass, Failure> {
+fn go_past(
+    knocks: [Knock; 2],
+    host: &mut RouteSocket,
+    table: &mut Table,
+    wire: &Wire,
+) -> Result<Bypass, Failure> {
     let bypass = Bypass::make(table)?;
-    let still = look(second, host, table, wire);
+    let mut look = |knock| look(knock, host, table, wire);
+    let [one, other] = knocks;
+    let still = look(one).and_then(|still| if still.is_some() { look(other) } else { Ok(None) });
     match still {
         Ok(None) => Ok(bypass),
         other => {

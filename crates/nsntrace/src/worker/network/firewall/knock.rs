@@ -20,16 +20,19 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsock
 
 use crate::failure::Failure;
 
-/// What it takes to look twice: before something is done about a firewall, and after.
+/// What it takes to look before something is done about a firewall, and after. Then twice: the kernel drops what waits in any queue whenever
+/// somebody takes a chain away (`nfqnl_nf_hook_drop()` in net/netfilter/nfnetlink_queue.c), as another run does that ends. One packet that is
+/// lost says nothing.
 pub(crate) struct Knocks {
-    pub(super) first: Knock,
-    pub(super) second: Knock,
+    pub(super) before: Knock,
+    pub(super) after: [Knock; 2],
 }
 
 impl Knocks {
     /// Opens the sockets in the calling thread's namespace.
     pub(crate) fn open() -> Result<Self, Failure> {
-        Ok(Self { first: Knock::open(BY_THE_KERNEL)?, second: Knock::open(BY_A_THREAD)? })
+        let after = [Knock::open(BY_A_THREAD)?, Knock::open(BY_A_THREAD)?];
+        Ok(Self { before: Knock::open(BY_THE_KERNEL)?, after })
     }
 }
 
