@@ -158,6 +158,17 @@ fn iptables_legacy() {
     lab_with_legacy().inspect(check_drops);
 }
 
+#[test]
+fn connections_outlive_a_reload_of_iptables_legacy() {
+    let Some(lab) = lab_with_legacy() else { return };
+    for change in [
+        "iptables-legacy -F; ip6tables-legacy -F".to_owned(),
+        format!("iptables-legacy -F; ip6tables-legacy -F; {LEGACY}"),
+    ] {
+        check_gone_past(&talks_on(&lab, &[], &change));
+    }
+}
+
 /// Two firewalls, both of which drop.
 #[test]
 fn firewalld_behind_docker() {
@@ -226,6 +237,27 @@ fn a_firewall_that_lets_pass_is_no_news() {
     let report = lab.trace_with(&["--respect-firewall"], &["sh", "-c", ASK]);
     assert_eq!(report.stdout(), answers());
     assert!(!report.is_proxied && !report.finished.stderr.contains("note:"), "{}", report.finished.stderr);
+}
+
+/// A run takes back behind the prompt what it did. The next one has the name of its device by then, and neither goes past a firewall with it,
+/// unnoticed and for some milliseconds, nor is kept to its uplink.
+#[test]
+fn a_run_has_nothing_of_the_one_right_before_it() {
+    for firewall in [DOCKER, UFW, &firewalld()] {
+        let lab = lab_with(firewall);
+        for _again in 0..6 {
+            let report = lab.trace(&["sh", "-c", ASK]);
+            assert_eq!(report.stdout(), answers(), "{}", report.finished.stderr);
+            check_gone_past(&report);
+        }
+    }
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    for _again in 0..6 {
+        let curl = ["curl", "-s", "--max-time", "5", "http://192.0.2.1/whoami"];
+        assert_eq!(lab.trace_with(&["-d", "up1"], &curl).stdout(), format!("{SECOND4}\n"));
+        let report = lab.trace_with(&["--net", "nat", "--respect-firewall"], &curl);
+        assert_eq!(report.stdout(), format!("{HOST4}\n"), "{}", report.finished.stderr);
+    }
 }
 
 /// Frames of 64 KiB, and many at once.
