@@ -17,8 +17,8 @@ pub(super) struct Ownership {
     known: HashMap<FlowNumber, Owner>,
     /// Nobody has said whose these are.
     open: Vec<(FlowNumber, Flow)>,
-    /// Names of users, by number.
-    users: HashMap<u32, String>,
+    /// Numbers of users, and their names.
+    users: Vec<(u32, String)>,
 }
 
 impl Ownership {
@@ -68,6 +68,12 @@ impl Ownership {
         if line.is_empty() { String::new() } else { format!(", run as: {}", line.replace('\0', " ")) }
     }
 
+    /// The first that has the number, as getpwuid(3) has it.
+    fn user(&self, uid: u32) -> Option<String> {
+        let (_, name) = self.users.iter().find(|(number, _)| *number == uid)?;
+        Some(name.clone())
+    }
+
     /// The same for the report.
     pub(super) fn known(&self, flow: FlowNumber) -> Known {
         let Some(Owner { process, tid, certainty, .. }) = self.known.get(&flow) else {
@@ -81,7 +87,7 @@ impl Ownership {
             command_line: some(&process.command_line).map(words),
             parent: process.parent,
             uid: process.uid,
-            user: self.users.get(&process.uid).cloned(),
+            user: self.user(process.uid),
             started_ns: process.started_ns,
         };
         let attribution = Attribution { certainty: certainty.name(), tid: Some(*tid).filter(|tid| *tid > 0) };
