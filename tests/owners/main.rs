@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod listeners;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
