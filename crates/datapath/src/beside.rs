@@ -1,6 +1,6 @@
 //! What is written beside packets, as far as it is known by now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::mem;
 use std::net::IpAddr;
 
@@ -16,8 +16,6 @@ pub struct Beside {
     /// The latest of each address: what a reader goes by, too.
     names: BTreeMap<IpAddr, String>,
     processes: Vec<Process>,
-    /// Their places there, by the witness's numbers.
-    places: HashMap<u32, usize>,
     /// By their numbers.
     flows: Vec<OfFlow>,
     /// There may be more than one file.
@@ -42,6 +40,8 @@ pub struct Found {
 /// A process, and where it stands in the open file.
 #[derive(Debug)]
 struct Process {
+    /// The witness's.
+    number: u32,
     pid: u32,
     name: String,
     block: Option<u32>,
@@ -126,11 +126,13 @@ impl Beside {
     }
 
     fn learn_owner(&mut self, flow: FlowNumber, owner: &Owner) {
-        let processes = &mut self.processes;
-        let process = *self.places.entry(owner.number).or_insert_with(|| {
+        let number = owner.number;
+        // Mostly one of the latest.
+        let known = self.processes.iter().rposition(|process| process.number == number);
+        let process = known.unwrap_or_else(|| {
             let (pid, name) = (owner.process.pid, owner.process.name.clone());
-            processes.push(Process { pid, name, block: None });
-            processes.len() - 1
+            self.processes.push(Process { number, pid, name, block: None });
+            self.processes.len() - 1
         });
         self.flow(flow).sender = Some(Sender { process, tid: owner.tid });
     }

@@ -1,6 +1,5 @@
 //! What is known of flows' owners, and who is to be asked for again.
 
-use std::collections::HashMap;
 use std::fs;
 use std::mem;
 use std::time::{Duration, Instant};
@@ -14,7 +13,8 @@ use super::Owners;
 #[derive(Default)]
 pub(super) struct Ownership {
     owners: Option<Owners>,
-    known: HashMap<FlowNumber, Owner>,
+    /// By the number of the flow.
+    known: Vec<Option<Owner>>,
     /// Nobody has said whose these are.
     open: Vec<(FlowNumber, Flow)>,
     /// Numbers of users, and their names.
@@ -49,22 +49,32 @@ impl Ownership {
     fn ask_one(&mut self, number: FlowNumber, flow: &Flow, deadline: Instant) -> Option<Owner> {
         let owner = self.owners.as_ref()?.whose(flow, deadline);
         match &owner {
-            Some(owner) => drop(self.known.insert(number, owner.clone())),
+            Some(owner) => self.learn(number, owner.clone()),
             None if self.open.len() < MAX_OPEN => self.open.push((number, flow.clone())),
             None => {}
         }
         owner
     }
 
+    fn learn(&mut self, flow: FlowNumber, owner: Owner) {
+        let place = flow.0 as usize;
+        self.known.resize(self.known.len().max(place + 1), None);
+        self.known[place] = Some(owner);
+    }
+
+    fn owner(&self, flow: FlowNumber) -> Option<&Owner> {
+        self.known.get(flow.0 as usize)?.as_ref()
+    }
+
     /// `curl[4321] `, or nothing.
     pub(super) fn introduction(&self, flow: FlowNumber) -> String {
-        let owner = self.known.get(&flow);
+        let owner = self.owner(flow);
         owner.map_or_else(String::new, |owner| format!("{}[{}] ", owner.process.name, owner.process.pid))
     }
 
     /// `, run as: curl -s URL`, or nothing where nobody asked for command lines.
     pub(super) fn command(&self, flow: FlowNumber) -> String {
-        let line = self.known.get(&flow).map(|owner| owner.process.command_line.as_str()).unwrap_or_default();
+        let line = self.owner(flow).map(|owner| owner.process.command_line.as_str()).unwrap_or_default();
         if line.is_empty() { String::new() } else { format!(", run as: {}", line.replace('\0', " ")) }
     }
 
@@ -76,7 +86,7 @@ impl Ownership {
 
     /// The same for the report.
     pub(super) fn known(&self, flow: FlowNumber) -> Known {
-        let Some(Owner { process, tid, certainty, .. }) = self.known.get(&flow) else {
+        let Some(Owner { process, tid, certainty, .. }) = self.owner(flow) else {
             return Known::default();
         };
         let words = |line: String| line.split('\0').map(str::to_owned).collect();
