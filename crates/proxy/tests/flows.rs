@@ -4,7 +4,9 @@
 mod common;
 
 use common::{PEER4, PEER6, World};
+use nsntrace_proxy::Limits;
 use nsntrace_testkit::{isolated, sh};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
 fn datagrams_come_through_both_ways_and_keep_their_bounds() {
@@ -42,7 +44,10 @@ print('well')"
 #[test]
 fn hundreds_of_flows_begin_at_once_and_all_are_served() {
     isolated(|| {
-        let world = World::new();
+        // With 1024 descriptors, as many have by default, a fourth of them would push the others out.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+        let world = World::with_limits(Limits { flows: 300, ..Limits::default() });
         let _echo = world.serve(&format!(
             "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(None)
