@@ -122,7 +122,7 @@ impl Program<'_> {
                 let mut tell = |words: &[u8]| report.write_all(words).map_err(cannot_start);
                 let prepared = self.prepare(netns, front).and_then(|unseen| {
                     let why = unseen.map_or_else(String::new, |error| error.to_string());
-                    tell(&[PREPARED, why.as_bytes()].concat())
+                    tell(&[PREPARED.as_bytes(), why.as_bytes(), b"\n"].concat())
                 });
                 if let Err(failure) = prepared.and_then(|()| self.run(held)) {
                     // A front that is gone needs no report, and one that is not sees its end.
@@ -230,11 +230,7 @@ impl Waiting {
         let mut words = [0; 4096];
         let count = rustix::io::retry_on_intr(|| rustix::io::read(&self.trouble, &mut words))
             .map_err(|errno| cannot_start(errno.into()))?;
-        if let Some(unseen) = words[..count].strip_prefix(PREPARED) {
-            return Ok(String::from_utf8_lossy(unseen).into_owned());
-        }
-        let failure = decode(&String::from_utf8_lossy(&words[..count]));
-        Err(failure.unwrap_or_else(|| Failure::new("cannot start the program: its process is gone")))
+        heard_first(&String::from_utf8_lossy(&words[..count]))
     }
 
     /// Lets the program start. Returns when it has, or says why it could not.
@@ -261,6 +257,17 @@ fn cannot_start(error: io::Error) -> Failure {
 }
 
 /// Status, message and hint, with NUL bytes between them.
+/// What the first words of the child say. With the line that it is prepared may come already what has failed since.
+fn heard_first(words: &str) -> Result<String, Failure> {
+    let prepared = words.strip_prefix(PREPARED).and_then(|words| words.split_once('\n'));
+    let (unseen, failure) = prepared.map_or((None, words), |(unseen, more)| (Some(unseen), more));
+    match (decode(failure), unseen) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(unseen)) => Ok(unseen.to_owned()),
+        (None, None) => Err(Failure::new("cannot start the program: its process is gone")),
+    }
+}
+
 fn encode(failure: &Failure) -> String {
     let hint = failure.hint.as_deref().unwrap_or_default();
     format!("{}\0{}\0{hint}", failure.status, failure.message)
@@ -273,14 +280,27 @@ fn decode(text: &str) -> Option<Failure> {
     Some(if hint.is_empty() { failure } else { failure.hint(hint) })
 }
 
-/// No failure begins so: its status is a number.
-const PREPARED: &[u8] = b"+";
+/// No failure begins so: its status is a number. To the end of the line it says why sockets are not seen.
+const PREPARED: &str = "+";
 /// What execvp(3) searches without PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_right_behind_the_word_that_all_is_prepared_is_a_failure() {
+        let failure = encode(&Failure::new("cannot wait for the start").status(125).hint("wait"));
+        let heard = |words: &str| heard_first(words).map_err(|failure| (failure.message, failure.hint));
+        let failed = Err(("cannot wait for the start".to_owned(), Some("wait".to_owned())));
+        assert_eq!(heard("+\n"), Ok(String::new()));
+        assert_eq!(heard("+Device or resource busy\n"), Ok("Device or resource busy".to_owned()));
+        assert_eq!(heard(&failure), failed);
+        assert_eq!(heard(&format!("+\n{failure}")), failed);
+        assert_eq!(heard(&format!("+Device or resource busy\n{failure}")), failed);
+        assert_eq!(heard("").unwrap_err().0, "cannot start the program: its process is gone");
+    }
 
     #[track_caller]
     fn refused(name: &str, status: u8) {
