@@ -98,9 +98,10 @@ impl Owners {
         found
     }
 
-    /// When ports of UDP may have passed from one socket to another, as far as nobody was told yet.
+    /// When ports of UDP may have passed from one socket to another, as far as nobody was told yet. Waits for nobody: while others look for
+    /// owners, it is told the next time.
     pub(crate) fn take_turns(&self) -> Vec<Turn> {
-        self.state().registry.take_turns()
+        self.0.state.try_lock().map_or_else(|_busy| Vec::new(), |mut state| state.registry.take_turns())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
