@@ -2,7 +2,7 @@
 
 use nsntrace_capture::{Direction, Frame, Frames};
 use nsntrace_dissect::{dissect, glance};
-use nsntrace_report::{Census, Flow, FlowNumber, Head, Seen, Sight};
+use nsntrace_report::{Census, Endpoint, Flow, FlowNumber, Head, Seen, Sight};
 
 use crate::LOOPBACK_IFINDEX;
 use crate::copies::Copier;
@@ -47,9 +47,9 @@ impl Look {
         }
     }
 
-    /// Hears that a local port of UDP may be another socket's from some time on.
-    pub fn turn(&mut self, port: u16, at_ns: u64) {
-        self.census.turn(port, at_ns);
+    /// Hears that a socket of UDP is gone: see [`Census::turn`].
+    pub fn turn(&mut self, local: Endpoint, times_ns: [u64; 2]) {
+        self.census.turn(local, times_ns);
     }
 
     /// The flows of the block that was seen last, a frame each; none if they were not kept.

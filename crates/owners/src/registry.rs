@@ -48,6 +48,8 @@ pub struct Owner {
     pub process: Arc<Process>,
     /// The thread that made it; 0 if it is not known.
     pub tid: u32,
+    /// When it was asked for, in nanoseconds since the epoch; 0 if it is not known.
+    pub since_ns: u64,
     /// How that is known.
     pub certainty: Certainty,
 }
@@ -76,13 +78,13 @@ pub struct Departure {
     pub heard_ns: u64,
 }
 
-/// When a local port of UDP may have passed from one socket to another, in nanoseconds since the epoch.
+/// That a socket of UDP is gone: what has its address may be another's before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The port.
-    pub port: u16,
-    /// Since when it may be another's.
-    pub at_ns: u64,
+    /// What it was bound to.
+    pub local: SocketAddr,
+    /// When it was asked for, and when it was heard of as gone, in nanoseconds since the epoch.
+    pub times_ns: [u64; 2],
 }
 
 /// Who made which socket.
@@ -92,7 +94,8 @@ pub struct Registry {
     made: BTreeMap<u64, Maker>,
     pings: VecDeque<(OwnedFd, Maker)>,
     pingers: VecDeque<Maker>,
-    departed: HashMap<(Carrier, u16), Vec<Departed>>,
+    /// In the order in which they were heard of.
+    departed: HashMap<(Carrier, u16), VecDeque<Departed>>,
     order: VecDeque<(Carrier, u16)>,
     /// Which nobody has taken yet.
     turns: Vec<Turn>,
@@ -154,16 +157,16 @@ impl Registry {
                 self.turns.copy_within(MAX_TURNS / 2.., 0);
                 self.turns.truncate(MAX_TURNS / 2);
             }
-            self.turns.extend([maker.since_ns, heard_ns].map(|at_ns| Turn { port: local.port(), at_ns }));
+            self.turns.push(Turn { local, times_ns: [maker.since_ns, heard_ns] });
         }
         let departed = Departed { local: local.ip(), peer, maker, heard_ns };
-        self.departed.entry(key).or_default().push(departed);
+        self.departed.entry(key).or_default().push_back(departed);
         self.order.push_back(key);
         if self.order.len() > MAX_DEPARTED
             && let Some(oldest) = self.order.pop_front()
             && let Some(departed) = self.departed.get_mut(&oldest)
         {
-            departed.remove(0);
+            departed.pop_front();
             if departed.is_empty() {
                 self.departed.remove(&oldest);
             }
@@ -206,32 +209,35 @@ impl Registry {
         mem::take(&mut self.turns)
     }
 
-    /// Whose socket it was that had these addresses at a time; if none had by then, the one that went last.
-    pub fn departed(
-        &self,
-        carrier: Carrier,
-        local: SocketAddr,
-        peer: SocketAddr,
-        at_ns: u64,
-    ) -> Option<Owner> {
-        self.departed_at(carrier, local, peer, at_ns).or_else(|| self.departed_at(carrier, local, peer, 0))
-    }
-
-    /// Whose it was, if it had them at that time and is gone.
-    pub fn departed_at(
-        &self,
-        carrier: Carrier,
-        local: SocketAddr,
-        peer: SocketAddr,
-        at_ns: u64,
-    ) -> Option<Owner> {
+    /// Whose socket it was that had these addresses; the one that went last.
+    pub fn departed(&self, carrier: Carrier, local: SocketAddr, peer: SocketAddr) -> Option<Owner> {
         let departed = self.departed.get(&(carrier, local.port()))?;
-        if let Some(gone) = at(departed, local.ip(), Some(peer), at_ns) {
+        let last = |peer| departed.iter().rev().find(|gone| gone.is_of(local.ip(), peer));
+        if let Some(gone) = last(Some(peer)) {
             return self.owner(gone.maker, Certainty::Created);
         }
-        let gone = at(departed, local.ip(), None, at_ns)?;
+        let gone = last(None)?;
         let certainty = if carrier == Carrier::Tcp { Certainty::Listener } else { Certainty::Created };
         self.owner(gone.maker, certainty)
+    }
+
+    /// Whose socket of UDP had these addresses at a time: one of those that are gone, or the one that lives.
+    pub fn at(
+        &self,
+        (local, peer): (SocketAddr, SocketAddr),
+        at_ns: u64,
+        living: Option<Owner>,
+    ) -> Option<Owner> {
+        let departed = self.departed.get(&(Carrier::Udp, local.port()));
+        let had = |peer| departed.and_then(|departed| had_at(departed, local.ip(), peer, at_ns));
+        let Some(gone) = had(Some(peer)).or_else(|| had(None)) else {
+            return living.or_else(|| self.departed(Carrier::Udp, local, peer));
+        };
+        // It came after the one that is gone, or was there beside it all the time: of another family, or both share the port.
+        let had_them_by_then = |living: &Owner| {
+            living.since_ns <= at_ns && gone.may_have_gone_by(at_ns) || living.since_ns <= gone.maker.since_ns
+        };
+        living.filter(had_them_by_then).or_else(|| self.owner(gone.maker, Certainty::Created))
     }
 
     /// Whose pings these are.
@@ -256,24 +262,41 @@ impl Registry {
         self.owner(maker, Certainty::Likely)
     }
 
-    fn owner(&self, Maker { process: number, tid, .. }: Maker, certainty: Certainty) -> Option<Owner> {
+    fn owner(&self, Maker { process: number, tid, since_ns }: Maker, certainty: Certainty) -> Option<Owner> {
         let process = self.processes.get(&number)?.clone();
-        Some(Owner { number, process, tid, certainty })
+        Some(Owner { number, process, tid, since_ns, certainty })
     }
 }
 
-/// Which of the sockets that had the same addresses, or none of a peer, had them at a time, one after the other. At 0, the last one.
-///
-/// That a socket is gone is heard a moment late: within it, the next one has them as soon as it was asked for.
-fn at(departed: &[Departed], local: IpAddr, peer: Option<SocketAddr>, at_ns: u64) -> Option<&Departed> {
+impl Departed {
+    /// Whether it had this local address, and this peer or none.
+    fn is_of(&self, local: IpAddr, peer: Option<SocketAddr>) -> bool {
+        // All addresses there are are of IPv4 as well for a socket of IPv6.
+        let is_any = self.local.is_unspecified() && (self.local.is_ipv6() || local.is_ipv4());
+        let is_here = self.local == local || is_any;
+        is_here && peer.map_or(self.peer.port() == 0, |peer| self.peer == peer)
+    }
+
+    /// That a socket is gone is heard a moment late: within it, the next one may have its addresses.
+    fn may_have_gone_by(&self, at_ns: u64) -> bool {
+        self.heard_ns <= at_ns + MOMENT_NS
+    }
+}
+
+/// Which of the sockets that had the same addresses, or none of a peer, had them at a time, one after the other.
+fn had_at(
+    departed: &VecDeque<Departed>,
+    local: IpAddr,
+    peer: Option<SocketAddr>,
+    at_ns: u64,
+) -> Option<&Departed> {
+    let later = departed.partition_point(|gone| gone.heard_ns <= at_ns);
     let mut found: Option<&Departed> = None;
-    for gone in departed {
-        let is_here = gone.local == local || gone.local.is_unspecified();
-        let is_to_peer = peer.map_or(gone.peer.port() == 0, |peer| gone.peer == peer);
-        let is_next = found.is_none_or(|before| {
-            at_ns == 0 || gone.maker.since_ns <= at_ns && before.heard_ns <= at_ns + MOMENT_NS
-        });
-        if is_here && is_to_peer && is_next && gone.heard_ns > at_ns {
+    for gone in departed.range(later..) {
+        if found.is_some_and(|before| !before.may_have_gone_by(at_ns)) {
+            break;
+        }
+        if gone.maker.since_ns <= at_ns && gone.is_of(local, peer) {
             found = Some(gone);
         }
     }
@@ -293,7 +316,7 @@ const MAX_MADE: usize = 1 << 18;
 const MAX_DEPARTED: usize = 1 << 16;
 /// Sockets that are gone, and that the witness may speak of yet, if it ever saw them.
 const MAX_STRANGERS: usize = 1 << 12;
-/// Two for each socket that has gone since the last block of packets.
+/// Sockets that have gone since the last block of packets.
 const MAX_TURNS: usize = 1 << 12;
 /// As long as a word of the kernel's may take.
 const MOMENT_NS: u64 = 50_000_000;
@@ -337,12 +360,12 @@ mod tests {
         registry.depart(&departure(101, Carrier::Tcp, "10.0.0.1:40000", "192.0.2.7:443"));
         registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
         assert_eq!(registry.by_cookie(101, Certainty::Created), None);
-        let ask = |local, peer| pid(registry.departed(Carrier::Tcp, address(local), address(peer), 0));
+        let ask = |local, peer| pid(registry.departed(Carrier::Tcp, address(local), address(peer)));
         assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:443"), Some((4321, Certainty::Created)));
         assert_eq!(ask("10.0.0.2:40000", "192.0.2.7:443"), None);
         assert_eq!(ask("10.0.0.1:40000", "192.0.2.7:80"), None);
         assert_eq!(ask("10.0.0.1:40001", "192.0.2.7:443"), None, "nobody saw it made");
-        let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"), 0);
+        let udp = registry.departed(Carrier::Udp, address("10.0.0.1:40000"), address("192.0.2.7:443"));
         assert_eq!(udp, None);
     }
 
@@ -358,7 +381,7 @@ mod tests {
         let mut registry = registry();
         registry.depart(&departure(103, Carrier::Tcp, "10.0.0.1:40001", "192.0.2.7:443"));
         registry.hear(Word::Made { cookie: 103, maker: maker(2, 1) });
-        let owner = registry.departed(Carrier::Tcp, address("10.0.0.1:40001"), address("192.0.2.7:443"), 0);
+        let owner = registry.departed(Carrier::Tcp, address("10.0.0.1:40001"), address("192.0.2.7:443"));
         assert_eq!(pid(owner), Some((4322, Certainty::Created)));
     }
 
@@ -368,9 +391,9 @@ mod tests {
         registry.depart(&departure(101, Carrier::Udp, "0.0.0.0:5000", "0.0.0.0:0"));
         registry.depart(&departure(102, Carrier::Tcp, "[::]:80", "[::]:0"));
         let (local, peer) = (address("10.0.0.1:5000"), address("192.0.2.7:53"));
-        assert_eq!(pid(registry.departed(Carrier::Udp, local, peer, 0)), Some((4321, Certainty::Created)));
+        assert_eq!(pid(registry.departed(Carrier::Udp, local, peer)), Some((4321, Certainty::Created)));
         let local = address("10.0.0.1:80");
-        assert_eq!(pid(registry.departed(Carrier::Tcp, local, peer, 0)), Some((4322, Certainty::Listener)));
+        assert_eq!(pid(registry.departed(Carrier::Tcp, local, peer)), Some((4322, Certainty::Listener)));
     }
 
     #[test]
@@ -385,9 +408,9 @@ mod tests {
                 registry.depart(&Departure { heard_ns: heard_ms * MS, ..gone });
             }
             let (local, peer) = (address("10.0.0.1:5000"), address("192.0.2.7:53"));
-            let owner = registry.departed(Carrier::Udp, local, peer, at_ms * MS);
+            let owner = registry.at((local, peer), at_ms * MS, None);
             let turns = registry.take_turns().len();
-            assert_eq!((turns, registry.take_turns().len()), (4, 0));
+            assert_eq!((turns, registry.take_turns().len()), (2, 0));
             owner.map(|owner| owner.number)
         };
         // The first is heard of when the second is there already.
@@ -396,6 +419,39 @@ mod tests {
         // The second was asked for long before it had them.
         let long = [(1, 9000), (2, 9500)];
         assert_eq!([1, 5, 8900, 9100].map(|at_ms| ask(long, at_ms)), [1, 1, 1, 2].map(Some));
+    }
+
+    #[test]
+    fn a_socket_that_lives_has_its_addresses_since_the_one_before_it_went() {
+        const MS: u64 = 1_000_000;
+        let mut registry = registry();
+        for (process, cookie, since_ms) in [(1, 1001, 10), (2, 1002, 13)] {
+            registry.note(cookie, Maker { since_ns: since_ms * MS, ..maker(process, 1) });
+        }
+        let gone = departure(1001, Carrier::Udp, "10.0.0.1:5000", "192.0.2.7:53");
+        registry.depart(&Departure { heard_ns: 20 * MS, ..gone });
+        let living = registry.by_cookie(1002, Certainty::Created);
+        let ask = |local: &str, at_ms: u64| {
+            let owner = registry.at((address(local), address("192.0.2.7:53")), at_ms * MS, living.clone());
+            owner.map(|owner| owner.number)
+        };
+        assert_eq!([11, 13, 19, 21].map(|at_ms| ask("10.0.0.1:5000", at_ms)), [1, 2, 2, 2].map(Some));
+        assert_eq!(ask("10.0.0.2:5000", 11), Some(2), "the one that went was bound to another address");
+        registry.note(1003, Maker { since_ns: 14 * MS, ..maker(1, 1) });
+        let beside = departure(1003, Carrier::Udp, "[::]:5000", "[::]:0");
+        registry.depart(&Departure { heard_ns: 400 * MS, ..beside });
+        let both = registry.at((address("10.0.0.9:5000"), address("192.0.2.7:53")), 15 * MS, living.clone());
+        assert_eq!(both.map(|owner| owner.number), Some(2), "it was there before, and is still");
+    }
+
+    #[test]
+    fn a_socket_of_ipv6_has_addresses_of_ipv4_and_none_the_other_way_round() {
+        let mut registry = registry();
+        registry.depart(&departure(101, Carrier::Udp, "0.0.0.0:5000", "0.0.0.0:0"));
+        registry.depart(&departure(102, Carrier::Udp, "[::]:5001", "[::]:0"));
+        let ask = |local| pid(registry.departed(Carrier::Udp, address(local), address("192.0.2.7:53")));
+        assert_eq!(ask("[2001:db8::1]:5000"), None);
+        assert_eq!(ask("10.0.0.1:5001"), Some((4322, Certainty::Created)));
     }
 
     #[test]
@@ -427,7 +483,7 @@ mod tests {
             registry.depart(&departure);
         }
         assert_eq!(registry.order.len(), MAX_DEPARTED);
-        let kept: usize = registry.departed.values().map(Vec::len).sum();
+        let kept: usize = registry.departed.values().map(VecDeque::len).sum();
         assert_eq!(kept, MAX_DEPARTED);
     }
 }

@@ -275,7 +275,7 @@ const MESSAGE_BYTES: usize = 16 * 1024;
 const ROOM: usize = 8 << 20;
 /// Cookie or inode, process and thread, time.
 const NOTE_BYTES: usize = 24;
-/// Of the pipe, bytes: 43690 notes. As much as the kernel gives to everybody.
+/// Of the pipe, bytes: 43520 notes (none crosses a page). As much as the kernel gives to everybody.
 const NOTES_ROOM: usize = 1 << 20;
 /// How long a caller may have to wait since nobody listens to us.
 const PATIENCE: Duration = Duration::from_millis(20);

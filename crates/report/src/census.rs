@@ -19,7 +19,7 @@ use self::key::{Key, Seeded, way};
 use self::recent::Recent;
 pub use self::tcp::TcpEnd;
 use self::tcp::TcpState;
-use self::turns::Turns;
+use self::turns::{Turn, Turns};
 
 /// A flow's place in the order in which flows were first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -268,9 +268,10 @@ impl Census {
         })
     }
 
-    /// A local port of UDP may be another socket's from a time on, in nanoseconds since the epoch.
-    pub fn turn(&mut self, port: u16, at_ns: u64) {
-        self.turns.turn(port, at_ns, &mut self.flows);
+    /// A socket of UDP is gone that was bound to `local`: what is sent from there may be another's before it began to be there, and after it was heard of as gone,
+    /// in nanoseconds since the epoch.
+    pub fn turn(&mut self, local: Endpoint, times_ns: [u64; 2]) {
+        self.turns.turn(Turn { local, times_ns }, &mut self.flows);
     }
 
     /// Whether a packet begins a connection with the ports of an older one.
@@ -484,8 +485,11 @@ mod tests {
         let mut flows = Vec::new();
         for (is_sent, turn) in story {
             if let Some(at_ns) = turn {
-                told.census.turn(5000, *at_ns);
-                told.census.turn(5001, 1);
+                told.census.turn(us, [0, *at_ns]);
+                told.census.turn(Endpoint { port: 5001, ..us }, [0, 1]);
+                told.census.turn(Endpoint { address: PEER, ..us }, [0, 1]);
+                told.census
+                    .turn(Endpoint { address: std::net::Ipv4Addr::UNSPECIFIED.into(), ..us }, [0, *at_ns]);
             }
             let (src, dst) = if *is_sent { (us, peer) } else { (peer, us) };
             flows.extend(told.udp(src, dst, b"x").flow.map(|flow| flow.0));

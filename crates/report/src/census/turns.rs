@@ -5,31 +5,53 @@
 //! of sockets that come and go says when; a flow that sends after that is another. Both may be heard of first, the time and the flow.
 
 use std::mem;
+use std::net::IpAddr;
 
-use super::Flow;
+use super::{Endpoint, Flow};
 
 /// What is known of local ports of UDP.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// Of each port the latest flow, counted from 1; none while there is no UDP.
     flows: Vec<u32>,
-    /// Of late.
-    latest: Vec<(u16, u64)>,
+    /// Of late, in the order in which they were heard of.
+    latest: Vec<Turn>,
+}
+
+/// A socket that is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// What it was bound to.
+    pub(super) local: Endpoint,
+    /// When it may have begun to be there, and when it was heard of as gone.
+    pub(super) times_ns: [u64; 2],
 }
 
 impl Turns {
-    /// A port may be another socket's from a time on.
-    pub(super) fn turn(&mut self, port: u16, at_ns: u64, flows: &mut [Flow]) {
-        let mut number = self.flows.get(usize::from(port)).copied().unwrap_or(0);
-        while let Some(flow) = (number as usize).checked_sub(1).and_then(|place| flows.get_mut(place)) {
-            flow.ends_by(at_ns);
-            number = flow.before;
+    /// What has the address of that socket may be another socket's before and after it.
+    pub(super) fn turn(&mut self, turn: Turn, flows: &mut [Flow]) {
+        for at_ns in turn.times_ns {
+            self.end_flows(&turn.local, at_ns, flows);
         }
         if self.latest.len() >= MAX_LATEST {
             self.latest.copy_within(MAX_LATEST / 2.., 0);
             self.latest.truncate(MAX_LATEST / 2);
         }
-        self.latest.push((port, at_ns));
+        self.latest.push(turn);
+    }
+
+    fn end_flows(&self, local: &Endpoint, at_ns: u64, flows: &mut [Flow]) {
+        let mut number = self.flows.get(usize::from(local.port)).copied().unwrap_or(0);
+        while let Some(flow) = (number as usize).checked_sub(1).and_then(|place| flows.get_mut(place)) {
+            if covers(local.address, flow.local.address) {
+                // Those before it have ended by then, too.
+                if flow.over_ns <= at_ns {
+                    return;
+                }
+                flow.ends_by(at_ns);
+            }
+            number = flow.before;
+        }
     }
 
     /// There is a new flow, which is counted as `number`, from 0.
@@ -37,10 +59,15 @@ impl Turns {
         if self.flows.is_empty() {
             self.flows = vec![0; 1 << 16];
         }
-        let port = flow.local.port;
+        let Endpoint { address, port } = flow.local;
         flow.before = mem::replace(&mut self.flows[usize::from(port)], number + 1);
-        for (_, at_ns) in self.latest.iter().filter(|(turned, _)| *turned == port) {
-            flow.ends_by(*at_ns);
+        let later = self.latest.partition_point(|turn| turn.times_ns[1] <= flow.first_ns);
+        for Turn { local, times_ns } in &self.latest[later..] {
+            if local.port == port && covers(local.address, address) {
+                for at_ns in times_ns {
+                    flow.ends_by(*at_ns);
+                }
+            }
         }
     }
 }
@@ -53,5 +80,10 @@ impl Flow {
     }
 }
 
-/// Two for each socket that went of late: more than there are in the time that the ring holds a block.
+/// Whether what is sent from `address` may be of a socket that is bound to `local`: all there are are of IPv4 as well for one of IPv6.
+fn covers(local: IpAddr, address: IpAddr) -> bool {
+    local == address || local.is_unspecified() && (local.is_ipv6() || address.is_ipv4())
+}
+
+/// Sockets. Where more go while a block of the ring fills, the flows of some do not end.
 const MAX_LATEST: usize = 1 << 12;

@@ -149,9 +149,9 @@ impl State {
         let Self { registry, sockets: Sockets { departures, .. }, .. } = self;
         if let Some(departures) = departures {
             // What is lost stays unknown.
-            let heard_ns = now_ns();
             let _lost = departures.drain(|gone| {
                 let sockdiag::Departure { protocol, local, peer, cookie } = gone;
+                let heard_ns = now_ns();
                 registry.depart(&Departure { carrier: carrier(protocol), local, peer, cookie, heard_ns });
             });
         }
@@ -166,16 +166,13 @@ impl State {
             }
             Protocol::Icmp | Protocol::Other(_) => return None,
         };
-        let (local, peer, carrier) = (address(flow.local), address(flow.remote), carrier(protocol));
-        let departed = if protocol == sockdiag::Protocol::Udp {
-            // Another may have its addresses by now.
-            self.registry.departed_at(carrier, local, peer, flow.first_ns)
-        } else {
-            None
-        };
-        departed
-            .or_else(|| self.find_living(protocol, local, peer, line))
-            .or_else(|| self.registry.departed(carrier, local, peer, flow.first_ns))
+        let (local, peer) = (address(flow.local), address(flow.remote));
+        let living = self.find_living(protocol, local, peer, line);
+        if protocol == sockdiag::Protocol::Udp {
+            // The one that lives need not be the one that sent the flow's first packet.
+            return self.registry.at((local, peer), flow.first_ns, living);
+        }
+        living.or_else(|| self.registry.departed(carrier(protocol), local, peer))
     }
 
     fn find_living(
@@ -198,7 +195,7 @@ impl State {
         let listener = listener.filter(is_listener);
         listener
             .and_then(|listener| self.registry.by_cookie(listener.cookie, Certainty::Listener))
-            .or_else(|| self.registry.departed(carrier(protocol), local, peer, 0))
+            .or_else(|| self.registry.departed(carrier(protocol), local, peer))
             .or_else(|| self.holder(found.inode, line))
     }
 

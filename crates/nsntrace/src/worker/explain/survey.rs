@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nsntrace_capture::Block;
 use nsntrace_datapath::{Copier, Look};
 use nsntrace_owners::Turn;
-use nsntrace_report::{Census, Flow, FlowNumber, Protocol, TcpEnd};
+use nsntrace_report::{Census, Endpoint, Flow, FlowNumber, Protocol, TcpEnd};
 
 use super::{Answer, Owners, Question};
 use crate::queue::{Next, Receiver, Refused, Sender};
@@ -69,8 +69,8 @@ impl Survey {
         if let Some(copier) = &mut self.copier {
             copier.begin_block(admitted, block.is_crowded());
         }
-        for Turn { port, at_ns } in self.owners.iter().flat_map(Owners::take_turns) {
-            self.look.turn(port, at_ns);
+        for Turn { local, times_ns } in self.owners.iter().flat_map(Owners::take_turns) {
+            self.look.turn(Endpoint { address: local.ip(), port: local.port() }, times_ns);
         }
         self.look.see(block.frames(), self.waits, &mut self.question.news, self.copier.as_mut());
         self.ask();
