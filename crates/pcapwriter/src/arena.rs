@@ -81,7 +81,6 @@ impl<'a, 'p> Records<'a, 'p> {
     }
 
     /// Copies bytes into the record that is being made.
-    #[inline]
     pub(crate) fn copy(&mut self, bytes: &[u8]) {
         copy(self.arena.room(bytes.len()), bytes);
     }
@@ -89,7 +88,7 @@ impl<'a, 'p> Records<'a, 'p> {
     /// Copies 32-bit words, all of an array at once.
     #[inline]
     pub(crate) fn copy_words<const N: usize>(&mut self, words: &[u32; N]) {
-        self.copy(words.map(u32::to_ne_bytes).as_flattened());
+        self.arena.room(size_of::<[u32; N]>()).copy_from_slice(words.map(u32::to_ne_bytes).as_flattened());
     }
 
     /// Puts a packet's bytes into the record that is being made; many of them stay where they are.

@@ -1,10 +1,10 @@
-//! Short copies, inline.
+//! Short copies.
 //!
-//! Heads and small packets are copied one by one, and a call of memcpy(3) costs more than to move such a few bytes: musl's, for `rep movsq`, some
+//! Heads and small packets are copied one by one, and memcpy(3) costs more than to move such a few bytes: musl's, for `rep movsq`, some
 //! 10 ns each time. Two moves of one fixed size, which may overlap, are any length between that size and twice of it.
 
 /// As [`slice::copy_from_slice`].
-#[inline]
+#[inline(never)]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     match from.len() {
         128..=256 => both_ends::<128>(to, from),
