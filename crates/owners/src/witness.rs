@@ -101,9 +101,15 @@ impl<'a> Witness<'a> {
             }
         };
         if !is_given {
-            // Whoever does not wait any more has his signal.
-            let _gone = let_go(self.listener.as_fd(), held);
+            self.let_go(held);
         }
+    }
+
+    /// Lets a call be carried out. If that is refused it is said again, for the caller waits as long as nobody says it.
+    fn let_go(&self, held: &Held) {
+        // Whoever does not wait any more has his signal.
+        let is_over = |error: io::Error| Errno::from_io_error(&error) == Some(Errno::NOENT);
+        let _done = (0..TRIES).any(|_| let_go(self.listener.as_fd(), held).map_or_else(is_over, |()| true));
     }
 
     /// Notes whose a socket is that is about to connect or to listen.
@@ -213,6 +219,8 @@ fn is(number: i32, protocol: Protocol) -> bool {
     u32::try_from(number).is_ok_and(|number| number == protocol.as_raw().get())
 }
 
+/// More than a signal or two may cost.
+const TRIES: u32 = 8;
 /// include/linux/net.h: `SOCK_TYPE_MASK`.
 const TYPE_MASK: u32 = 0xf;
 /// `SOCK_CLOEXEC`, which is `O_CLOEXEC`.
