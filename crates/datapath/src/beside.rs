@@ -16,6 +16,8 @@ pub struct Beside {
     /// The latest of each address: what a reader goes by, too.
     names: BTreeMap<IpAddr, String>,
     processes: Vec<Process>,
+    /// Their places there, in the order of the witness's numbers.
+    places: Vec<(u32, usize)>,
     /// By their numbers.
     flows: Vec<OfFlow>,
     /// There may be more than one file.
@@ -40,8 +42,6 @@ pub struct Found {
 /// A process, and where it stands in the open file.
 #[derive(Debug)]
 struct Process {
-    /// The witness's.
-    number: u32,
     pid: u32,
     name: String,
     block: Option<u32>,
@@ -126,14 +126,17 @@ impl Beside {
     }
 
     fn learn_owner(&mut self, flow: FlowNumber, owner: &Owner) {
-        let number = owner.number;
-        // Mostly one of the latest.
-        let known = self.processes.iter().rposition(|process| process.number == number);
-        let process = known.unwrap_or_else(|| {
-            let (pid, name) = (owner.process.pid, owner.process.name.clone());
-            self.processes.push(Process { number, pid, name, block: None });
-            self.processes.len() - 1
-        });
+        let found = self.places.binary_search_by_key(&owner.number, |(number, _)| *number);
+        let process = match found {
+            Ok(at) => self.places[at].1,
+            Err(at) => {
+                let (pid, name) = (owner.process.pid, owner.process.name.clone());
+                // Mostly the last one.
+                self.places.insert(at, (owner.number, self.processes.len()));
+                self.processes.push(Process { pid, name, block: None });
+                self.processes.len() - 1
+            }
+        };
         self.flow(flow).sender = Some(Sender { process, tid: owner.tid });
     }
 

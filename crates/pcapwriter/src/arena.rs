@@ -66,7 +66,7 @@ impl Arena {
         &mut self.bytes[start..self.filled]
     }
 
-    /// Only what is no packet's is as long as that.
+    /// Only for what is no packet's, and for a packet with a long comment.
     #[cold]
     fn grow(&mut self) {
         self.bytes.resize(self.filled, 0);
