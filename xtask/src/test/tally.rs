@@ -1,0 +1,201 @@
+//! What has passed and failed so far, and what libtest says of it.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::ops::AddAssign;
+use std::process::{Command, Stdio};
+
+use crate::process::{self, Result};
+
+/// How many tests passed and failed, and what those said that failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    pub(super) failures: Vec<String>,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+    }
+}
+
+impl Tally {
+    /// Runs a check that counts only when it fails.
+    pub(super) fn step(&mut self, name: &str, check: impl FnOnce() -> Result) {
+        println!("== {name}");
+        if let Err(error) = check() {
+            self.fail(name, &error.to_string());
+        }
+    }
+
+    /// Runs a `cargo test`, shows what it says as it says it, and counts.
+    pub(super) fn tests(&mut self, name: &str, command: &mut Command) {
+        println!("== {name}");
+        let (counts, result) = match stream(command, &mut io::stdout()) {
+            Ok(outcome) => outcome,
+            Err(error) => (Self::default(), Err(error)),
+        };
+        let complaint = complaint(&counts, result);
+        *self += counts;
+        if let Some(complaint) = complaint {
+            self.fail(name, &complaint);
+        }
+    }
+
+    fn fail(&mut self, name: &str, why: &str) {
+        let failure = format!("{why}\n== {name} failed");
+        println!("{failure}");
+        self.failed += 1;
+        self.failures.push(failure);
+    }
+}
+
+/// What is wrong with a run of tests besides tests that failed.
+fn complaint(counts: &Tally, result: Result) -> Option<String> {
+    match result {
+        Err(error) if counts.failed == 0 => Some(error.to_string()),
+        Ok(()) if counts.passed == 0 => Some("no test was run".to_owned()),
+        _ => None,
+    }
+}
+
+/// Copies the output of `command` to `to` line by line.
+fn stream(command: &mut Command, to: &mut impl Write) -> Result<(Tally, Result)> {
+    let words = process::words(command);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cannot run {words}: {error}"))?;
+    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let counts = copy(output, to)?;
+    let status = child.wait()?;
+    let result = if status.success() { Ok(()) } else { Err(format!("{words}: {status}").into()) };
+    Ok((counts, result))
+}
+
+fn copy(mut from: impl BufRead, to: &mut impl Write) -> io::Result<Tally> {
+    let mut counts = Tally::default();
+    let mut line = Vec::new();
+    let mut failures = Failures::default();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        to.write_all(&line)?;
+        to.flush()?;
+        let text = String::from_utf8_lossy(&line);
+        failures.add(&text);
+        counts += result_line(&text).unwrap_or_default();
+        line.clear();
+    }
+    counts.failures = failures.said;
+    Ok(counts)
+}
+
+/// How many lines of what a test said are told again.
+const MAX_LINES: usize = 20;
+
+/// What libtest says of each test that failed: between a first line `failures:` and a second one, which begins a list of
+/// their names, after `---- NAME stdout ----`.
+#[derive(Debug, Default)]
+struct Failures {
+    is_open: bool,
+    /// How many lines the last one has.
+    lines: usize,
+    said: Vec<String>,
+}
+
+impl Failures {
+    fn add(&mut self, line: &str) {
+        if line == "failures:\n" {
+            self.is_open = !self.is_open;
+        } else if self.is_open && line.starts_with("---- ") && line.ends_with(" ----\n") {
+            self.said.push(line.to_owned());
+            self.lines = 0;
+        } else if self.is_open && self.lines < MAX_LINES {
+            self.said.last_mut().into_iter().for_each(|said| said.push_str(line));
+            self.lines += 1;
+        }
+    }
+}
+
+/// Reads libtest's `test result: ok. 32 passed; 0 failed; 0 ignored; ..`.
+fn result_line(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |what: &str| {
+        let piece = counts.split("; ").find_map(|piece| piece.strip_suffix(what))?;
+        piece.trim().parse().ok()
+    };
+    Some(Tally { passed: count("passed")?, failed: count("failed")?, failures: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: &str =
+        "test result: ok. 32 passed; 0 failed; 0 ignored; 0 measured; 5 filtered out; finished in 0.74s\n";
+    const BAD: &str =
+        "test result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s\n";
+
+    fn tally(passed: u64, failed: u64) -> Tally {
+        Tally { passed, failed, failures: Vec::new() }
+    }
+
+    #[test]
+    fn result_lines_are_summed_and_everything_is_copied() {
+        let text = format!("running 32 tests\ntest a ... ok\n{OK}\u{1}odd\n{BAD}test result: what?");
+        let mut copied = Vec::new();
+        let counts = copy(text.as_bytes(), &mut copied).unwrap();
+        assert_eq!(counts, tally(34, 5));
+        assert_eq!(copied, text.as_bytes());
+    }
+
+    #[test]
+    fn what_failing_tests_said_is_kept() {
+        let one = "---- one stdout ----\n\nthread 'one' panicked at tests/a.rs:7:9:\nno\n\n";
+        let two = format!("---- two stdout ----\n{}", "never\n".repeat(MAX_LINES));
+        let names = "failures:\n    one\n    two\n\n";
+        let text =
+            format!("test one ... FAILED\n\nfailures:\n\n{one}{two}never\n\n{names}{BAD}test three ... ok\n");
+        let counts = copy(text.as_bytes(), &mut Vec::new()).unwrap();
+        assert_eq!(counts.failures, [one.to_owned(), two]);
+    }
+
+    #[test]
+    fn other_lines_are_not_results() {
+        for line in
+            ["", "test result", "say: test result: ok. 1 passed; 0 failed;", "test result: ok. 1 passed;"]
+        {
+            assert_eq!(result_line(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn counts_of_a_failing_command_are_kept() {
+        let script = format!("printf '{}'; exit 1", OK.trim_end());
+        let mut copied = Vec::new();
+        let (counts, result) = stream(Command::new("sh").args(["-c", &script]), &mut copied).unwrap();
+        assert_eq!(copied, OK.trim_end().as_bytes());
+        assert_eq!(counts, tally(32, 0));
+        assert!(result.unwrap_err().to_string().ends_with("exit status: 1"));
+    }
+
+    #[test]
+    fn a_run_that_fails_without_a_failing_test_is_a_failure() {
+        let broken = || Err("cargo test: exit status: 101".into());
+        assert_eq!(complaint(&tally(3, 0), Ok(())), None);
+        assert_eq!(complaint(&tally(3, 1), broken()), None);
+        assert_eq!(complaint(&tally(3, 0), broken()).as_deref(), Some("cargo test: exit status: 101"));
+        assert_eq!(complaint(&tally(0, 0), Ok(())).as_deref(), Some("no test was run"));
+    }
+
+    #[test]
+    fn failing_steps_are_counted_and_the_next_one_is_run() {
+        let mut tally = Tally::default();
+        tally.step("one", || Err("no".into()));
+        tally.step("two", || Ok(()));
+        tally.tests("three", &mut Command::new("/nonexistent/cargo"));
+        tally.tests("four", &mut Command::new("true"));
+        assert_eq!((tally.passed, tally.failed), (0, 3));
+        assert_eq!(tally.failures[0], "no\n== one failed");
+    }
+}
