@@ -14,7 +14,8 @@ use crate::{deb, dist, fuzz, tidy, tools, vm};
 /// Runs every check and every test, whatever fails before, and closes with `N passed, N failed`.
 ///
 /// A step that fails without a failing test of its own, such as a compiler error, counts as one failure. What failed
-/// is told again right before the closing line, where whoever reads only the end of a long log finds it.
+/// is told again right before the closing line, where whoever reads only the end of a long log finds it, and so is a
+/// test that failed once and passed when it was run again by itself.
 pub(crate) fn run() -> Result<ExitCode> {
     tools::check()?;
     fuzz::check()?;
@@ -64,9 +65,12 @@ fn package(workspace: &Workspace, tally: &mut Tally) {
 fn test_debug(workspace: &Workspace, tally: &mut Tally) {
     let build = ["build", "--package", PRODUCT];
     tally.step("build", || process::run(&mut process::cargo(&workspace.root, build)));
-    let mut tests = cargo_test(&workspace.root, &["--workspace"]);
-    tests.env(BINARY, workspace.target.join("debug").join(PRODUCT));
-    tally.tests("tests", &mut tests);
+    let binary = workspace.target.join("debug").join(PRODUCT);
+    tally.tests("tests", |tests| {
+        let mut cargo = cargo_test(&workspace.root, &["--workspace"], tests);
+        cargo.env(BINARY, &binary);
+        cargo
+    });
 }
 
 /// The oracles link C libraries, so they are a workspace of their own that nothing else sees.
@@ -75,9 +79,11 @@ fn test_oracles(workspace: &Workspace, tally: &mut Tally) {
     if !manifest.exists() {
         return;
     }
-    let mut tests = cargo_test(&workspace.root, &["--manifest-path", ORACLES]);
-    tests.env("CARGO_TARGET_DIR", workspace.target.join("oracles"));
-    tally.tests("oracles", &mut tests);
+    tally.tests("oracles", |tests| {
+        let mut cargo = cargo_test(&workspace.root, &["--manifest-path", ORACLES], tests);
+        cargo.env("CARGO_TARGET_DIR", workspace.target.join("oracles"));
+        cargo
+    });
 }
 
 fn test_static(workspace: &Workspace, tally: &mut Tally) {
@@ -87,17 +93,21 @@ fn test_static(workspace: &Workspace, tally: &mut Tally) {
         Ok(())
     });
     let Some(binary) = made else { return };
-    let mut tests = cargo_test(&workspace.root, &["--package", "nsntrace-tests", "--", SMOKE]);
-    tests.env(BINARY, &binary.path);
-    tally.tests("smoke tests of the static binary", &mut tests);
+    tally.tests("smoke tests of the static binary", |tests| {
+        let tests = if tests.is_empty() { &[SMOKE.to_owned()] } else { tests };
+        let mut cargo = cargo_test(&workspace.root, &["--package", "nsntrace-tests"], tests);
+        cargo.env(BINARY, &binary.path);
+        cargo
+    });
     tally.step("the same binary, made elsewhere", || dist::check_twice(workspace, &binary));
     tally.step("binaries of other machines", || dist::check_foreign(workspace, &binary));
     tally.step("deb", deb::make);
 }
 
-fn cargo_test(root: &Path, arguments: &[&str]) -> Command {
+/// `tests` are for libtest: names, options.
+fn cargo_test(root: &Path, packages: &[&str], tests: &[String]) -> Command {
     let mut cargo = process::cargo(root, ["test", "--no-fail-fast"]);
-    cargo.args(arguments);
+    cargo.args(packages).arg("--").args(tests);
     cargo
 }
 

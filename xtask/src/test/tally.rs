@@ -32,13 +32,24 @@ impl Tally {
     }
 
     /// Runs a `cargo test`, shows what it says as it says it, and counts.
-    pub(super) fn tests(&mut self, name: &str, command: &mut Command) {
+    ///
+    /// A few tests that fail are run again, by themselves: tests of a whole trace share their processors with others, and
+    /// what is only slow is not wrong. `cargo` makes the command from what libtest is to be told.
+    pub(super) fn tests(&mut self, name: &str, cargo: impl Fn(&[String]) -> Command) {
         println!("== {name}");
-        let (counts, result) = match stream(command, &mut io::stdout()) {
-            Ok(outcome) => outcome,
-            Err(error) => (Self::default(), Err(error)),
-        };
-        let complaint = complaint(&counts, result);
+        let (mut counts, mut complaint) = run(&mut cargo(&[]));
+        let names: Vec<String> = counts.failures.iter().filter_map(|failure| test_name(failure)).collect();
+        if complaint.is_none()
+            && (1..=MAX_AGAIN).contains(&names.len())
+            && counts.failed == names.len() as u64
+        {
+            println!("== {name}, again: {}", names.join(", "));
+            let first =
+                counts.failures.iter().map(|said| format!("{said}== failed once, and was run again\n"));
+            self.failures.extend(first);
+            self.passed += counts.passed;
+            (counts, complaint) = run_again(&names, cargo);
+        }
         *self += counts;
         if let Some(complaint) = complaint {
             self.fail(name, &complaint);
@@ -51,6 +62,23 @@ impl Tally {
         self.failed += 1;
         self.failures.push(failure);
     }
+}
+
+fn run(tests: &mut Command) -> (Tally, Option<String>) {
+    let (counts, result) = match stream(tests, &mut io::stdout()) {
+        Ok(outcome) => outcome,
+        Err(error) => (Tally::default(), Err(error)),
+    };
+    let complaint = complaint(&counts, result);
+    (counts, complaint)
+}
+
+/// Runs the tests of these names, one after the other.
+fn run_again(names: &[String], cargo: impl Fn(&[String]) -> Command) -> (Tally, Option<String>) {
+    let alone = ["--exact".to_owned(), "--test-threads=1".to_owned()];
+    let (counts, complaint) = run(&mut cargo(&[&alone, names].concat()));
+    let is_all = counts.passed + counts.failed >= names.len() as u64;
+    (counts, complaint.or_else(|| (!is_all).then(|| "not all were found again".to_owned())))
 }
 
 /// What is wrong with a run of tests besides tests that failed.
@@ -90,6 +118,8 @@ fn copy(mut from: impl BufRead, to: &mut impl Write) -> io::Result<Tally> {
     Ok(counts)
 }
 
+/// How many failing tests at most are run again: more are no accident.
+const MAX_AGAIN: usize = 3;
 /// How many lines of what a test said are told again.
 const MAX_LINES: usize = 20;
 
@@ -115,6 +145,12 @@ impl Failures {
             self.lines += 1;
         }
     }
+}
+
+/// The name in the first line of what libtest says of a failure.
+fn test_name(failure: &str) -> Option<String> {
+    let name = failure.lines().next()?.strip_prefix("---- ")?.strip_suffix(" stdout ----")?;
+    Some(name.to_owned())
 }
 
 /// Reads libtest's `test result: ok. 32 passed; 0 failed; 0 ignored; ..`.
@@ -193,9 +229,51 @@ mod tests {
         let mut tally = Tally::default();
         tally.step("one", || Err("no".into()));
         tally.step("two", || Ok(()));
-        tally.tests("three", &mut Command::new("/nonexistent/cargo"));
-        tally.tests("four", &mut Command::new("true"));
+        tally.tests("three", |_| Command::new("/nonexistent/cargo"));
+        tally.tests("four", |_| Command::new("true"));
         assert_eq!((tally.passed, tally.failed), (0, 3));
         assert_eq!(tally.failures[0], "no\n== one failed");
+    }
+
+    /// Plays a libtest whose first run has the failures of `names`, and whose second one says `again`.
+    fn twice<const N: usize>(names: [&str; N], again: &'static str) -> Tally {
+        let failures = names.map(|name| format!("---- {name} stdout ----\nno\n\n")).concat();
+        let first = format!(
+            "failures:\n\n{failures}failures:\n\ntest result: FAILED. 9 passed; {} failed; ",
+            names.len()
+        );
+        let mut tally = Tally::default();
+        tally.tests("tests", |tests| {
+            let is_first = tests.is_empty();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "printf '%s\\n' \"$0\"; exit $1", if is_first { &first } else { again }]);
+            shell.arg(if is_first || again.contains("FAILED") { "1" } else { "0" });
+            shell
+        });
+        tally
+    }
+
+    #[test]
+    fn a_few_that_fail_are_run_again_and_told() {
+        let tally = twice(["one"], "test result: ok. 1 passed; 0 failed; ");
+        assert_eq!((tally.passed, tally.failed), (10, 0));
+        assert_eq!(tally.failures, ["---- one stdout ----\nno\n\n== failed once, and was run again\n"]);
+
+        let again = "failures:\n\n---- one stdout ----\nnever\n\nfailures:\n\ntest result: FAILED. 0 passed; 1 failed; ";
+        let tally = twice(["one"], again);
+        assert_eq!((tally.passed, tally.failed), (9, 1));
+        assert_eq!(tally.failures.last().unwrap(), "---- one stdout ----\nnever\n\n");
+    }
+
+    #[test]
+    fn none_that_is_not_found_again_passes() {
+        assert_eq!(twice(["one"], "test result: ok. 0 passed; 0 failed; ").failed, 1);
+        assert_eq!(twice(["one", "two"], "test result: ok. 1 passed; 0 failed; ").failed, 1);
+    }
+
+    #[test]
+    fn many_that_fail_are_no_accident() {
+        let tally = twice(["one", "two", "three", "four"], "test result: ok. 4 passed; 0 failed; ");
+        assert_eq!((tally.passed, tally.failed), (9, 4));
     }
 }
