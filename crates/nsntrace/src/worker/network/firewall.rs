@@ -51,17 +51,9 @@ pub(super) fn pass(
 }
 
 /// Makes a bypass that helps, or none.
-fn go_past(
-    knocks: [Knock; 2],
-    host: &mut RouteSocket,
-    table: &mut Table,
-    wire: &Wire,
-) -> Result<Bypass, Failure> {
+fn go_past(knock: Knock, host: &mut RouteSocket, table: &mut Table, wire: &Wire) -> Result<Bypass, Failure> {
     let bypass = Bypass::make(table)?;
-    let mut look = |knock| look(knock, host, table, wire);
-    let [one, other] = knocks;
-    let still = look(one).and_then(|still| if still.is_some() { look(other) } else { Ok(None) });
-    match still {
+    match look(knock, host, table, wire) {
         Ok(None) => Ok(bypass),
         other => {
             table.keep()?;

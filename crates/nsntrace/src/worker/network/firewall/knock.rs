@@ -20,19 +20,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsock
 
 use crate::failure::Failure;
 
-/// What it takes to look before something is done about a firewall, and after. Then twice: the kernel drops what waits in any queue whenever
-/// somebody takes a chain away (`nfqnl_nf_hook_drop()` in net/netfilter/nfnetlink_queue.c), as another run does that ends. One packet that is
-/// lost says nothing.
+/// What it takes to look before something is done about a firewall, and after.
 pub(crate) struct Knocks {
     pub(super) before: Knock,
-    pub(super) after: [Knock; 2],
+    pub(super) after: Knock,
 }
 
 impl Knocks {
     /// Opens the sockets in the calling thread's namespace.
     pub(crate) fn open() -> Result<Self, Failure> {
-        let after = [Knock::open(BY_A_THREAD)?, Knock::open(BY_A_THREAD)?];
-        Ok(Self { before: Knock::open(BY_THE_KERNEL)?, after })
+        Ok(Self { before: Knock::open(BY_THE_KERNEL, 1)?, after: Knock::open(BY_A_THREAD, ROUNDS)? })
     }
 }
 
@@ -40,74 +37,101 @@ impl Knocks {
 pub(super) struct Knock {
     /// Many times what a packet needs from one hook to the next. Waited for only where somebody drops it.
     patience: Duration,
-    v4: OwnedFd,
-    /// None where the kernel knows no IPv6.
-    v6: Option<OwnedFd>,
+    callers: Vec<Caller>,
+}
+
+/// A socket, and when it connects.
+struct Caller {
+    family: IpFamily,
+    socket: OwnedFd,
+    delay: Duration,
 }
 
 impl Knock {
-    fn open(patience: Duration) -> Result<Self, Failure> {
-        let open = |family| {
-            socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
-        };
-        let v4 = open(AddressFamily::INET).map_err(|errno| Failure::of("cannot open a socket", &errno))?;
-        Ok(Self { patience, v4, v6: open(AddressFamily::INET6).ok() })
+    /// So many callers of each family, one after the other.
+    fn open(patience: Duration, rounds: u32) -> Result<Self, Failure> {
+        let mut callers = Vec::new();
+        for delay in (0..rounds).map(|round| PAUSE * round) {
+            for family in IpFamily::ALL {
+                match open(family) {
+                    Ok(socket) => callers.push(Caller { family, socket, delay }),
+                    // This kernel knows no IPv6.
+                    Err(_) if family == IpFamily::V6 => {}
+                    Err(errno) => return Err(Failure::of("cannot open a socket", &errno)),
+                }
+            }
+        }
+        Ok(Self { patience, callers })
     }
 
     /// Which families do not get through, of those that have an address here and a default route on the host.
     pub(super) fn refused(
-        self,
+        mut self,
         table: &mut Table,
         v4: Option<Ipv4Addr>,
         v6: Option<Ipv6Addr>,
     ) -> Result<Vec<IpFamily>, Failure> {
-        let v4 = v4.map(|source| (IpFamily::V4, self.v4, IpAddr::V4(source)));
-        let v6 = v6.zip(self.v6).map(|(source, socket)| (IpFamily::V6, socket, IpAddr::V6(source)));
-        let (mut sockets, mut families, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for (family, socket, source) in [v4, v6].into_iter().flatten() {
-            sources
-                .push(bound(&socket, source).map_err(|errno| Failure::of("cannot bind a socket", &errno))?);
-            families.push(family);
-            sockets.push(socket);
+        let source_of = |family| match family {
+            IpFamily::V4 => v4.map(IpAddr::V4),
+            IpFamily::V6 => v6.map(IpAddr::V6),
+        };
+        self.callers.retain(|caller| source_of(caller.family).is_some());
+        let mut sources = Vec::new();
+        for caller in &self.callers {
+            let source = source_of(caller.family).map(|source| bound(&caller.socket, source));
+            let source = source.transpose().map_err(|errno| Failure::of("cannot bind a socket", &errno))?;
+            sources.extend(source);
         }
-        if sockets.is_empty() {
-            return Ok(families);
+        if sources.is_empty() {
+            return Ok(Vec::new());
         }
         table.begin_probe(&sources)?;
-        let seen = knock(table, &families, &sockets, self.patience);
+        let refused = self.knock(table);
         // Whatever came of it, the program's connections are not to be counted, let alone dropped.
         table.end_probe()?;
-        let refused = families.into_iter().zip(seen?).filter(|(_, seen)| seen.left == 0);
-        Ok(refused.map(|(family, _)| family).collect())
+        refused
     }
+
+    /// Connects, and waits until one of each family was seen to leave, or as long as that takes at most.
+    fn knock(&self, table: &mut Table) -> Result<Vec<IpFamily>, Failure> {
+        let began = Instant::now();
+        let mut callers = self.callers.iter().peekable();
+        loop {
+            let waited = began.elapsed();
+            while let Some(caller) = callers.next_if(|caller| caller.delay <= waited) {
+                // In progress; or there is no way already here, and nothing will be seen.
+                let _under_way = connect(&caller.socket, &target(caller.family));
+            }
+            let seen = table.probed()?;
+            let mut refused = IpFamily::ALL.to_vec();
+            refused.retain(|&family| self.is_refused(family, &seen));
+            if refused.is_empty() || waited >= self.patience {
+                return Ok(refused);
+            }
+            // Nobody tells when a counter changes.
+            sleep(STEP);
+        }
+    }
+
+    /// Whether a family has knocked, and none of it has left.
+    fn is_refused(&self, family: IpFamily, seen: &[Seen]) -> bool {
+        let of_family = self.callers.iter().zip(seen).filter(|(caller, _)| caller.family == family);
+        of_family.map(|(_, seen)| seen.left).max() == Some(0)
+    }
+}
+
+fn open(family: IpFamily) -> rustix::io::Result<OwnedFd> {
+    let family = match family {
+        IpFamily::V4 => AddressFamily::INET,
+        IpFamily::V6 => AddressFamily::INET6,
+    };
+    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
 }
 
 /// Gives a socket an address of this namespace, and a port.
 fn bound(socket: &OwnedFd, source: IpAddr) -> rustix::io::Result<SocketAddr> {
     bind(socket, &SocketAddr::new(source, 0))?;
     SocketAddr::try_from(getsockname(socket)?).map_err(|_unnamed: Errno| Errno::AFNOSUPPORT)
-}
-
-/// Connects, and waits until all were seen to leave, or as long as that takes at most.
-fn knock(
-    table: &mut Table,
-    families: &[IpFamily],
-    sockets: &[OwnedFd],
-    patience: Duration,
-) -> Result<Vec<Seen>, Failure> {
-    for (family, socket) in families.iter().zip(sockets) {
-        // In progress; or there is no way already here, and nothing will be seen.
-        let _under_way = connect(socket, &target(*family));
-    }
-    let deadline = Instant::now() + patience;
-    loop {
-        let seen = table.probed()?;
-        if seen.iter().all(|seen| seen.left > 0) || Instant::now() >= deadline {
-            return Ok(seen);
-        }
-        // Nobody tells when a counter changes.
-        sleep(STEP);
-    }
 }
 
 /// Somebody behind the default route, to whom most are allowed to talk if they are allowed to talk to anybody. One of those whom
@@ -124,4 +148,8 @@ const HTTPS: u16 = 443;
 const BY_THE_KERNEL: Duration = Duration::from_millis(20);
 /// Past a firewall, a thread of ours hands it on, which may have to wait for a processor.
 const BY_A_THREAD: Duration = Duration::from_millis(500);
+/// How often is knocked there: the kernel drops what waits in any queue whenever somebody takes a chain away (`nfqnl_nf_hook_drop()` in
+/// net/netfilter/nfnetlink_queue.c), as another run does that ends. One packet that is lost says nothing.
+const ROUNDS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(150);
 const STEP: Duration = Duration::from_millis(1);
