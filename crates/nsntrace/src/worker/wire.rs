@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! Its far end is the program's; its near end is in the host's namespace, or in the router's of a proxy. Each end knows the other's hardware address beforehand, and asks nobody for it. The wire is ready when the kernel has
-//! acted on the carrier of both ends.
+//! acted on the carrier of both ends and takes in what comes for the program.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
@@ -86,8 +86,8 @@ impl Wire {
         }
         self.configure_inside(inside.route, destinations)?;
         let macs = self.introduce(host.route, inside.route)?;
-        host.wait_until_active(self.veth.ifindex)?;
-        inside.wait_until_active(self.veth.peer_ifindex)?;
+        host.wait_until_active(self.veth.ifindex, None)?;
+        inside.wait_until_active(self.veth.peer_ifindex, self.v6.map(|v6| v6.traced))?;
         Ok(macs)
     }
 
@@ -105,12 +105,12 @@ impl Wire {
         let oif = self.veth.peer_ifindex;
         inside.stop_address_generation(oif)?;
         let mut plan = Plan::new();
-        plan.stop_arp(oif);
+        // Up first: a device that comes up gets the networks of its addresses by what memory there is at the moment, and it is no error if there is none.
+        plan.stop_arp(oif).set_up(oif);
         plan.add_address(oif, if_address(self.v4.traced.into(), IPV4_PREFIX_LEN));
         if let Some(v6) = self.v6 {
             plan.add_address(oif, if_address(v6.traced.into(), IPV6_PREFIX_LEN));
         }
-        plan.set_up(oif);
         plan.add_route(&Route::default_by(self.v4.host.into(), oif));
         if let Some(v6) = self.v6 {
             let hop = NextHop { oif, gateway: Some(v6.host.into()) };
@@ -147,20 +147,32 @@ impl Side<'_> {
         Side { route: self.route, monitor: self.monitor }
     }
 
-    /// Waits until the kernel has acted on the link's carrier. Until then what is sent vanishes before anybody sees it: the link has no
-    /// queue yet (`noop_qdisc`). From Linux 6.8 on asking is enough; before, its announcement is waited for.
-    fn wait_until_active(self, ifindex: IfIndex) -> Result<(), Failure> {
+    /// Waits until the kernel has acted on the link's carrier, and takes in what comes for `address`.
+    fn wait_until_active(mut self, ifindex: IfIndex, address: Option<Ipv6Addr>) -> Result<(), Failure> {
         let deadline = Instant::now() + ACTIVATION;
-        while self.route.link(ifindex)?.carrier != Carrier::Active {
+        while !self.is_active(ifindex, address)? {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::new("the veth does not get a carrier"));
+                return Err(Failure::new("the veth does not come up"));
             }
             let timeout = Timespec::try_from(left).ok();
             let _interrupted = poll(&mut [PollFd::new(&*self.monitor, PollFlags::IN)], timeout.as_ref());
             self.monitor.drain(|_change| {})?;
         }
         Ok(())
+    }
+
+    /// Before it has a carrier, what is sent vanishes before anybody sees it: the link has no queue yet (`noop_qdisc`). From Linux 6.8 on asking is
+    /// enough; before, its announcement is waited for. That an address of IPv6 is this machine's own the kernel notes later than it gives the
+    /// address, when it finds the time (`addrconf_dad_work()` in net/ipv6/addrconf.c), and until then what comes vanishes.
+    fn is_active(&mut self, ifindex: IfIndex, address: Option<Ipv6Addr>) -> Result<bool, Failure> {
+        if self.route.link(ifindex)?.carrier != Carrier::Active {
+            return Ok(false);
+        }
+        let Some(address) = address else { return Ok(true) };
+        let own = Prefix::host(address.into());
+        let routes = self.route.routes()?;
+        Ok(routes.iter().any(|route| route.table == table::LOCAL && route.destination == own))
     }
 }
 
