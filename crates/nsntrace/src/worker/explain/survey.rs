@@ -23,7 +23,7 @@ pub(crate) struct Survey {
     answers: Receiver<Answer>,
     /// Answers go into the file, so they are worth waiting for.
     waits: bool,
-    /// How long: a block is held for its explanation.
+    /// How long whoever explains waits for keys.
     patience: Duration,
     /// How many answers are due.
     due: usize,
@@ -58,7 +58,7 @@ impl Survey {
         }
     }
 
-    /// Holds blocks longer, where what is found out later would be in vain.
+    /// Waits longer for keys, where what is found out later would be in vain.
     pub(super) fn be_patient(&mut self) {
         self.patience = PATIENCE_OF_STREAMS;
     }
@@ -74,8 +74,8 @@ impl Survey {
         }
         self.look.see(block.frames(), self.waits, &mut self.question.news, self.copier.as_mut());
         self.ask();
-        let patience = if self.waits { self.patience } else { Duration::ZERO };
-        self.collect(patience, || block.is_crowded())
+        let hold = if self.waits { HOLD } else { Duration::ZERO };
+        self.collect(hold, || block.is_crowded())
     }
 
     /// The flows of the block that was looked at, a frame each; none where nobody writes them down.
@@ -99,7 +99,7 @@ impl Survey {
     /// What is still to be found out about the blocks so far, now that there will be no more.
     pub(crate) fn last_answers(&mut self) -> Vec<Answer> {
         self.due_before = self.due;
-        self.collect(PATIENCE_AT_END, || false)
+        self.collect(HOLD, || false)
     }
 
     /// Says of a flow whether packets of it may still be written: it has not ended, or not before the block at hand.
@@ -124,7 +124,7 @@ impl Survey {
         if !wants_answer && self.question.copies.is_empty() {
             return;
         }
-        self.question.deadline = Some(Instant::now() + self.patience * 9 / 10);
+        self.question.deadline = Some(Instant::now() + self.patience);
         match self.questions.try_send(mem::take(&mut self.question)) {
             Ok(()) => self.due += usize::from(wants_answer),
             Err(Refused::Full(question)) => {
@@ -139,9 +139,9 @@ impl Survey {
     }
 
     /// Takes the answers that are due, for at most so long, and not while others wait for us.
-    fn collect(&mut self, patience: Duration, is_crowded: impl Fn() -> bool) -> Vec<Answer> {
+    fn collect(&mut self, hold: Duration, is_crowded: impl Fn() -> bool) -> Vec<Answer> {
         let mut answers = Vec::new();
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + hold;
         while self.due > 0 {
             let now = Instant::now();
             let until = if is_crowded() { now } else { deadline.min(now + LOOK_UP) };
@@ -161,11 +161,12 @@ impl Survey {
     }
 }
 
-/// How long a block is held for its explanation, if room is left in the ring: the kernel announces a socket's end when it finds the time.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// How long answers are waited for when nothing waits behind them.
-const PATIENCE_AT_END: Duration = Duration::from_millis(100);
-/// Where keys that come late find no room in the file. Somebody who watches does not notice.
-const PATIENCE_OF_STREAMS: Duration = Duration::from_millis(50);
+/// How long a handshake's keys are waited for.
+const PATIENCE: Duration = Duration::from_millis(45);
+/// The same where keys that come late find no room in the file. Somebody who watches hardly notices.
+const PATIENCE_OF_STREAMS: Duration = Duration::from_millis(300);
+/// How long a block is held for its explanation, if room is left in the ring. That is there sooner, unless others keep whoever explains from the
+/// processor.
+const HOLD: Duration = Duration::from_secs(1);
 /// How soon it is seen that the ring fills.
 const LOOK_UP: Duration = Duration::from_millis(1);
