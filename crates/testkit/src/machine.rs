@@ -193,6 +193,8 @@ fn await_ready(init: &mut Child) -> Result<(), String> {
 const INIT: &str = r#"
 mount --make-rprivate /
 mount -t proc proc /proc
+# The names that ip-netns(8) gives outside come and go.
+umount -R -l /run/netns 2>/dev/null || true
 mount -t tmpfs -o mode=755,size=64m tmpfs /run
 mkdir /run/cgroup
 mount --rbind /sys/fs/cgroup /run/cgroup
