@@ -118,7 +118,7 @@ impl Lab {
         let mut command = Command::new("iperf3");
         command.args(["-s", "-1", "--forceflush"]).stdin(Stdio::null());
         let server = self.wan.spawn(command);
-        crate::until("iperf3 listens", std::time::Duration::from_secs(10), || {
+        crate::until("iperf3 listens", std::time::Duration::from_mins(1), || {
             String::from_utf8_lossy(&server.stdout()).contains("listening").then_some(())
         });
         server
