@@ -90,7 +90,7 @@ fn dnsmasq_as_a_real_resolver() {
     ]);
     dnsmasq.args(["--listen-address=127.0.0.1", "--bind-interfaces", "--server=198.51.100.2", "--pid-file"]);
     let _dnsmasq = lab.host.spawn(dnsmasq);
-    until("dnsmasq answers", std::time::Duration::from_secs(10), || {
+    until("dnsmasq answers", std::time::Duration::from_mins(1), || {
         let answer = lab.host.try_sh("dig +short +time=1 +tries=1 x.lab.test || true").text();
         (answer.trim() == WAN4).then_some(())
     });
@@ -168,7 +168,7 @@ fn nscd_does_not_carry_a_look_up_past_the_trace() {
     let mut nscd = Command::new("nscd");
     nscd.args(["--foreground", "--config-file", "/run/nscd.conf"]);
     let _nscd = lab.host.spawn(nscd);
-    until("nscd listens", std::time::Duration::from_secs(10), || {
+    until("nscd listens", std::time::Duration::from_mins(1), || {
         lab.host.has("/run/nscd/socket").then_some(())
     });
     lab.host.sh("getent ahostsv4 cached.lab.test");
@@ -188,7 +188,7 @@ fn the_socket_of_resolved_is_out_of_reach() {
     let mut listener = Command::new("/usr/bin/python3");
     listener.args(["-I", "-S", "-c", LISTEN]).stdin(std::process::Stdio::piped());
     let _listener = lab.host.spawn(listener);
-    until("it listens", std::time::Duration::from_secs(10), || {
+    until("it listens", std::time::Duration::from_mins(1), || {
         lab.host.has("/run/systemd/resolve/io.systemd.Resolve").then_some(())
     });
     lab.host.sh(&format!("/usr/bin/python3 -I -S -c '{CONNECT}'"));

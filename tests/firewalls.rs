@@ -129,7 +129,7 @@ fn firewalld_that_owns_its_table() {
     std::fs::write(&file, FIREWALLD.replace("FLAGS", "flags owner;")).expect("our directory");
     writeln!(commands, "include \"{}\"", file.display()).expect("nft reads");
     let listed = || lab.host.sh("nft list tables").contains("firewalld").then_some(());
-    until("the table is there", Duration::from_secs(10), listed);
+    until("the table is there", Duration::from_mins(1), listed);
     assert!(!lab.host.try_sh("nft delete table inet firewalld").status.success(), "it has an owner");
     check_drops(&lab);
     drop(commands);
@@ -307,7 +307,7 @@ fn talks_on(lab: &Lab, options: &[&str], change: &str) -> Report {
     let program = ["-o", "trace.pcap", "/usr/bin/python3", "-I", "-S", "-c", TALK];
     let process: Process = lab.start(&[options, &program].concat());
     let first = lab.dir.join("first");
-    until("the first word was said", Duration::from_secs(20), || first.exists().then_some(()));
+    until("the first word was said", Duration::from_mins(1), || first.exists().then_some(()));
     lab.host.sh(change);
     std::fs::write(lab.dir.join("changed"), "").expect("our directory");
     let report = Report::new(process.wait().succeeded(), &lab.dir.join("trace.pcap"));

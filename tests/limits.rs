@@ -28,6 +28,11 @@ fn numbers(file: &CaptureFile) -> Vec<u64> {
     text.split("number-").skip(1).map(|rest| rest[..6].parse().expect("a number")).collect()
 }
 
+/// When its packets were sent.
+fn seconds(file: &CaptureFile) -> Vec<f64> {
+    file.field("udp", "frame.time_epoch").iter().map(|stamp| stamp.parse().expect("seconds")).collect()
+}
+
 /// The files of a trace in their order, which is that of their names.
 fn files(lab: &Lab, prefix: &str) -> Vec<CaptureFile> {
     let folder = fs::read_dir(lab.dir.path()).expect("our directory");
@@ -119,15 +124,19 @@ fn files_of_a_time_are_named_by_strftime() {
     let options = ["-o", "t-%Y-%s.pcap", "-G", "2"];
     lab.start(&[&options[..], &send("100", "50")].concat()).wait().succeeded();
     let files = files(&lab, "t-20");
-    assert!((3..=4).contains(&files.len()), "{files:?}");
+    // The sender takes its time where others are busy, too.
+    let stamps: Vec<_> = files.iter().flat_map(seconds).collect();
+    let spans = (stamps[stamps.len() - 1] - stamps[0]) / 2.0;
+    let count = f64::from(u32::try_from(files.len()).expect("a few"));
+    assert!((3.0..spans + 2.0).contains(&count), "{spans}: {files:?}");
     let all: Vec<_> = files.iter().flat_map(numbers).collect();
     assert!(all.iter().copied().eq(0..100), "{all:?}");
     for file in &files[1..] {
-        let stamps = file.field("udp", "frame.time_epoch");
-        let span = stamps[stamps.len() - 1].parse::<f64>().unwrap() - stamps[0].parse::<f64>().unwrap();
+        let stamps = seconds(file);
+        let span = stamps[stamps.len() - 1] - stamps[0];
         assert!(span < 2.0, "{span}");
         let name = file.path().to_string_lossy().into_owned();
-        let second = stamps[0].split('.').next().expect("seconds");
+        let second = stamps[0].floor();
         assert!(name.ends_with(&format!("-{second}.pcap")), "{name}: {second}");
     }
 }
@@ -195,9 +204,11 @@ fn limits_hold_without_a_file_too() {
 #[test]
 fn a_count_ends_the_recording_and_not_the_program() {
     let lab = Lab::new(&Plan::default());
-    let process = lab.start(&[&["-o", "t.pcapng", "-c", "7"][..], &send("100", "30")].concat());
+    fs::write(lab.dir.join("send.py"), SENDER).expect("our directory");
+    let script = "python3 send.py 50 0; until test -e go; do sleep 0.02; done; python3 send.py 50 0";
+    let process = lab.start(&["-o", "t.pcapng", "-c", "7", "sh", "-c", script]);
     let file = CaptureFile::new(&lab.dir.join("t.pcapng"));
-    until("the file is complete while the program runs", Duration::from_secs(3), || {
+    until("the file is complete while the program runs", Duration::from_mins(1), || {
         process.stderr().contains("recorded 7 packets; the program goes on unrecorded").then_some(())
     });
     assert_eq!(numbers(&file), [0, 1, 2, 3, 4, 5, 6]);
@@ -206,9 +217,10 @@ fn a_count_ends_the_recording_and_not_the_program() {
     let name = lab.host.list("/run/netns").remove(0);
     let sockets = lab.host.sh(&format!("ip netns exec {name} ss -0 -H"));
     assert_eq!(sockets, "", "the ring is closed");
+    fs::write(lab.dir.join("go"), "").expect("our directory");
     let finished = process.wait().succeeded();
     assert!(finished.stderr.contains("\nFinished capturing 7 packets.\n"), "{}", finished.stderr);
-    until("the program went on", Duration::from_secs(3), || (lab.sink_count().0 == 100).then_some(()));
+    until("the program went on", Duration::from_mins(1), || (lab.sink_count().0 == 100).then_some(()));
 }
 
 #[test]
@@ -221,9 +233,9 @@ fn a_count_that_is_not_reached_changes_nothing() {
 #[test]
 fn a_duration_ends_the_recording_with_everything_before() {
     let lab = Lab::new(&Plan::default());
-    let report = lab.trace_with(&["--duration", "1"], &send("150", "10"));
+    let report = lab.trace_with(&["--duration", "1"], &send("300", "10"));
     let numbers = numbers(&report.file);
-    assert!((10..=100).contains(&numbers.len()), "{numbers:?}");
+    assert!((1..=200).contains(&numbers.len()), "{numbers:?}");
     assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "{numbers:?}");
 }
 

@@ -62,7 +62,7 @@ fn dash_is_written_as_packets_come() {
     let script = "$NT -q -o - sh -c 'ping -q -c1 198.51.100.2 >/dev/null; sleep 20' \
                   | timeout 19 tcpdump -nn -l -c2 -r - 2>/dev/null";
     let process = bash(&lab, script);
-    until("a reader sees the ping before the program ends", Duration::from_secs(15), || {
+    until("a reader sees the ping before the program ends", Duration::from_mins(1), || {
         String::from_utf8_lossy(&process.stdout()).contains("ICMP echo reply").then_some(())
     });
 }
@@ -81,11 +81,11 @@ print(n, flush=True); time.sleep(30)";
     let python = ["/usr/bin/python3", "-I", "-S", "-c", script];
     let arguments = [["-f", "udp", "-o", "fast.pcap"].as_slice(), &python].concat();
     let process = lab.start(&arguments);
-    let sent: usize = until("all is sent", Duration::from_secs(10), || {
+    let sent: usize = until("all is sent", Duration::from_mins(1), || {
         String::from_utf8_lossy(&process.stdout()).trim().parse().ok()
     });
     let path = lab.dir.join("fast.pcap");
-    until("all is in the file", Duration::from_secs(5), || {
+    until("all is in the file", Duration::from_mins(1), || {
         let length = std::fs::metadata(&path).expect("it was made").len();
         // Head, then head, Ethernet, IPv4 and UDP for each.
         (length == 24 + sent as u64 * (16 + 14 + 20 + 8 + 1400)).then_some(())
@@ -254,7 +254,7 @@ fn a_slow_pipe_does_not_stop_the_program() {
     let mut child = lab.host.start(command);
     let done = lab.dir.join("done");
     // Nobody reads yet: a pipe holds 64 KiB, curl fetches 50 MB all the same.
-    until("the program is done", Duration::from_secs(10), || done.exists().then_some(()));
+    until("the program is done", Duration::from_mins(1), || done.exists().then_some(()));
     let mut capture = Vec::new();
     child.stdout.take().expect("a pipe").read_to_end(&mut capture).expect("a pipe");
     assert!(child.wait().expect("our child").success());
@@ -283,7 +283,7 @@ fn a_reader_that_never_reads_can_be_left_with_a_signal() {
     let pipe = child.stdout.take();
     assert!(child.try_wait().expect("our child").is_none_or(|status| status.success()));
     drop(pipe);
-    until("it ends once the pipe is closed", Duration::from_secs(5), || child.try_wait().expect("our child"));
+    until("it ends once the pipe is closed", Duration::from_mins(1), || child.try_wait().expect("our child"));
 }
 
 #[test]

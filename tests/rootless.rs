@@ -154,7 +154,7 @@ fn nothing_is_left_when_one_of_us_is_killed() {
         let mut process = start(&lab, "killed.pcap", &["sh", "-c", script]);
         process.await_stderr("ctrl-c");
         let path = lab.dir.join("killed.pcap");
-        until("packets are in the file", Duration::from_secs(10), || {
+        until("packets are in the file", Duration::from_mins(1), || {
             (fs::metadata(&path).is_ok_and(|file| file.len() > 2000)).then_some(())
         });
         // setpriv has become front.

@@ -66,7 +66,7 @@ impl Caller {
 pub(crate) fn leave(process: Process) -> Finished {
     let is_offered = || process.stderr().contains("interrupt once more").then_some(());
     // Up to the moment in which front sees the program's end, a signal is the program's.
-    until("it offers to give up", Duration::from_secs(10), || {
+    until("it offers to give up", Duration::from_mins(1), || {
         process.signal(SIGINT);
         within(Duration::from_millis(500), is_offered)
     });

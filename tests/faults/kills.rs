@@ -92,7 +92,7 @@ fn kill_at(
     let process = caller.start(lab, &[options, PROGRAM].concat());
     thread::sleep(moment);
     victim.kill(&process);
-    let finished = process.wait_for(Duration::from_secs(30));
+    let finished = process.wait_for(Duration::from_mins(1));
     let status = finished.shell_status();
     let (is_expected, is_anybody_left) = match victim {
         Victim::Front => (status == 137 || status == 0, true),
@@ -164,7 +164,7 @@ fn what_another_user_has_started_ends_with_front() {
     let script = "setsid sleep 60 & setsid sh -c 'sleep 60 & wait' & touch up; wait";
     let process = Caller::Root.start(&lab, &["-u", "nobody", "-o", "killed.pcap", "bash", "-c", script]);
     let up = lab.dir.join("up");
-    until("they run", Duration::from_secs(10), || up.exists().then_some(()));
+    until("they run", Duration::from_mins(1), || up.exists().then_some(()));
     process.signal(SIGKILL);
     process.wait().ended_with(137);
     let left = before.left_after(LIMIT, &lab.host, |_| false);
@@ -177,10 +177,10 @@ fn the_end_of_a_witness_is_told() {
     let script = "touch up; until test -e go; do sleep 0.02; done; curl -s http://198.51.100.2/whoami";
     let process = Caller::Root.start(&lab, &["-o", "killed.pcap", "sh", "-c", script]);
     let up = lab.dir.join("up");
-    until("it runs", Duration::from_secs(20), || up.exists().then_some(()));
+    until("it runs", Duration::from_mins(1), || up.exists().then_some(()));
     let witness = worker_of(process.pid()).and_then(|worker| witness_of(worker.pid)).expect("there is one");
     witness.signal(SIGKILL);
-    until("it is gone", Duration::from_secs(5), || witness.has_ended().then_some(()));
+    until("it is gone", Duration::from_mins(1), || witness.has_ended().then_some(()));
     fs::write(lab.dir.join("go"), "").expect("our directory");
     let finished = process.wait().ended_with(7);
     let told = "nsntrace: note: the process that sees whose packets are whose was ended";
@@ -262,7 +262,7 @@ const PROGRAM: &[&str] = &[
 const UNSTARTED: &str = "nsntrace: cannot start the program: its process is gone";
 const ROUNDS: u32 = 50;
 const LIMIT: Duration = Duration::from_secs(1);
-const FOR_GOOD: Duration = Duration::from_secs(15);
+const FOR_GOOD: Duration = Duration::from_mins(1);
 
 const SIGKILL: i32 = 9;
 const SIGSTOP: i32 = 19;

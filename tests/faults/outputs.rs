@@ -17,7 +17,7 @@ until test -e go; do sleep 0.01; done; printf x >/dev/udp/198.51.100.2/9; exit 3
 fn paused(lab: &Lab, caller: Caller, options: &[&str]) -> Process {
     let process = caller.start(lab, &[options, &["bash", "-c", PAUSE]].concat());
     let there = lab.dir.join("there");
-    until("it has sent", Duration::from_secs(10), || fs::remove_file(&there).ok());
+    until("it has sent", Duration::from_mins(1), || fs::remove_file(&there).ok());
     process
 }
 
@@ -96,7 +96,7 @@ fn a_named_pipe_without_a_reader_is_waited_for_and_can_be_left() {
         let before = Residue::of(&lab.host);
         lab.host.sh(&format!("mkfifo -m 666 {}", lab.dir.join("pipe").display()));
         let process = Caller::User.start(&lab, &["-o", "pipe", "touch", "started"]);
-        until("it waits", Duration::from_secs(10), || {
+        until("it waits", Duration::from_mins(1), || {
             let wchan = fs::read_to_string(format!("/proc/{}/syscall", process.pid())).ok()?;
             // openat(2) of x86_64.
             wchan.starts_with("257 ").then_some(())
@@ -117,13 +117,13 @@ fn into_a_stopped_reader(lab: &Lab, caller: Caller) -> (Process, Process) {
     let script = "until test -e go; do sleep 0.01; done
         curl -s -o /dev/null http://198.51.100.2/bytes/5000000; touch fetched";
     let process = caller.start(lab, &["-o", "pipe", "bash", "-c", script]);
-    until("there is a reader", Duration::from_secs(10), || {
+    until("there is a reader", Duration::from_mins(1), || {
         (fs::metadata(lab.dir.join("read.pcap")).ok()?.len() > 0).then_some(())
     });
     reader.signal(SIGSTOP);
     go(lab);
     let fetched = lab.dir.join("fetched");
-    until("the program is done all the same", Duration::from_secs(20), || fetched.exists().then_some(()));
+    until("the program is done all the same", Duration::from_mins(1), || fetched.exists().then_some(()));
     (process, reader)
 }
 

@@ -24,7 +24,7 @@ fn under_way(lab: &Lab, caller: Caller) -> Process {
 
 fn wait_for(lab: &Lab, name: &str) {
     let path = lab.dir.join(name);
-    until(name, Duration::from_secs(10), || path.exists().then_some(()));
+    until(name, Duration::from_mins(1), || path.exists().then_some(()));
 }
 
 /// Stops somebody until the program is over. Then all is as it would have been.
@@ -36,7 +36,7 @@ fn check(caller: Caller, who: impl Fn(u32) -> Member) {
     let member = who(process.pid());
     member.signal(SIGSTOP);
     let is_stopped = || Member::read(member.pid).filter(|now| now.state == 'T');
-    until("it has stopped", Duration::from_secs(5), is_stopped);
+    until("it has stopped", Duration::from_mins(1), is_stopped);
     wait_for(&lab, "over");
     member.signal(SIGCONT);
     let report = Report::new(process.wait().ended_with(8), &lab.dir.join("trace.pcap"));
@@ -54,8 +54,8 @@ fn check_stamps(report: &Report) {
         .map(|stamp| stamp.parse().expect("seconds"))
         .collect();
     assert_eq!(stamps.len(), 50);
-    let late = stamps.windows(2).filter(|pair| !(0.009..1.0).contains(&(pair[1] - pair[0]))).count();
-    assert_eq!(late, 0, "{stamps:?}");
+    let early = stamps.windows(2).filter(|pair| pair[1] - pair[0] < 0.009).count();
+    assert_eq!(early, 0, "{stamps:?}");
 }
 
 fn front(pid: u32) -> Member {
@@ -92,17 +92,17 @@ fn worker_for_ever() {
     let lab = Caller::lab();
     let before = Residue::of(&lab.host);
     let process = Caller::Root.start(&lab, &["-o", "trace.pcap", "sleep", "60"]);
-    let program = until("the program runs", Duration::from_secs(20), || program_of(process.pid())).pid;
+    let program = until("the program runs", Duration::from_mins(1), || program_of(process.pid())).pid;
     let stopped = worker(process.pid());
     stopped.signal(SIGSTOP);
     process.signal(SIGTERM);
-    until("the program has ended", Duration::from_secs(5), || {
+    until("the program has ended", Duration::from_mins(1), || {
         Member::read(program).is_none_or(|now| now.state == 'Z').then_some(())
     });
     leave(process).ended_with(125);
     stopped.signal(SIGKILL);
     // To its last thread: until then it has its locks.
-    until("it is gone", Duration::from_secs(5), || Member::read(stopped.pid).is_none().then_some(()));
+    until("it is gone", Duration::from_mins(1), || Member::read(stopped.pid).is_none().then_some(()));
     Caller::Root.run(&lab, &["-q", "-o", "next.pcap", "true"]).succeeded();
     before.assert_same(&lab.host);
     assert!(fs::metadata(lab.dir.join("trace.pcap")).is_ok_and(|file| file.len() >= 24));

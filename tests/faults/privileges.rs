@@ -11,7 +11,7 @@ use crate::caller::Caller;
 /// Starts a trace, and waits until its program runs.
 fn running(caller: Caller, lab: &Lab, options: &[&str]) -> Process {
     let process = caller.start(lab, &[options, &["-o", "trace.pcap", "sleep", "60"]].concat());
-    until("the program runs", Duration::from_secs(20), || program_of(process.pid()));
+    until("the program runs", Duration::from_mins(1), || program_of(process.pid()));
     process
 }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
-use nsntrace_testkit::{CaptureFile, Finished, Lab, Report, Residue, until};
+use nsntrace_testkit::{CaptureFile, Finished, Lab, Report, Residue};
 
 use crate::caller::Caller;
 
@@ -56,14 +57,15 @@ os._exit(7)";
     });
 }
 
-/// Two forks and a session of its own: nobody's child any more.
+/// Two forks and a session of its own: nobody's child any more. It speaks when it may.
 const DAEMON: &str = "import os, socket, time
 def say(): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('198.51.100.2', 9))
 if os.fork(): os._exit(6)
 os.setsid()
 if os.fork(): os._exit(0)
 os.closerange(0, 3)
-time.sleep(0.5); say()";
+while not os.path.exists('late'): time.sleep(0.02)
+say()";
 
 #[test]
 fn one_that_daemonises_is_named_and_not_waited_for() {
@@ -74,9 +76,9 @@ fn one_that_daemonises_is_named_and_not_waited_for() {
         let report = report(&lab, finished);
         assert_eq!(datagrams(&report.file), 0);
         assert!(report.notes.iter().any(|note| note.contains("till running")), "{:?}", report.notes);
-        until("the daemon ends by itself", Duration::from_secs(5), || {
-            (Residue::of(&lab.host) == before).then_some(())
-        });
+        fs::write(lab.dir.join("late"), "").expect("it is ours");
+        let left = before.left_after(Duration::from_mins(1), &lab.host, |_| false);
+        assert!(left.is_empty(), "the daemon ends by itself: {left}");
     }
 }
 
@@ -86,7 +88,12 @@ fn one_that_daemonises_can_be_waited_for() {
         let lab = Caller::lab();
         let before = Residue::of(&lab.host);
         let program = ["--wait-all", "/usr/bin/python3", "-I", "-S", "-c", DAEMON];
-        let report = report(&lab, trace(caller, &lab, &program).ended_with(6));
+        let mut process = caller.start(&lab, &[&["-o", "trace.pcap"], &program[..]].concat());
+        process.await_stderr("ctrl-c");
+        thread::sleep(Duration::from_millis(500));
+        assert!(!process.has_ended(), "the daemon lives");
+        fs::write(lab.dir.join("late"), "").expect("it is ours");
+        let report = report(&lab, process.wait().ended_with(6));
         assert_eq!(datagrams(&report.file), 1);
         before.assert_same(&lab.host);
     }

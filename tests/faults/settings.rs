@@ -36,7 +36,7 @@ fn is_counter(name: &str) -> bool {
 #[track_caller]
 fn check_same(lab: &Lab, before: &Settings) {
     let mut left = BTreeSet::new();
-    let same = within(Duration::from_secs(5), || {
+    let same = within(Duration::from_mins(1), || {
         left = changed(before, &settings(lab));
         left.retain(|name| !is_counter(name));
         left.is_empty().then_some(())
@@ -56,7 +56,7 @@ fn are_as_they_were() {
         check_same(&lab, &before);
         let process = caller.start(&lab, &[&options[..], &["sleep", "60"]].concat());
         let front = process.pid();
-        let worker = until("the program runs", Duration::from_secs(20), || {
+        let worker = until("the program runs", Duration::from_mins(1), || {
             program_of(front).and_then(|_program| worker_of(front))
         });
         if caller == Caller::Root {

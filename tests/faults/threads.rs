@@ -34,7 +34,7 @@ impl Trace {
         let options = [options, &["-o", file, "/usr/bin/python3", "-I", "-S", "-c", PROGRAM]].concat();
         let front = caller.start(&lab, &options);
         let sent = lab.dir.join("sent");
-        until("the program has sent", Duration::from_secs(20), || sent.exists().then_some(()));
+        until("the program has sent", Duration::from_mins(1), || sent.exists().then_some(()));
         Self { lab, before, front }
     }
 
@@ -46,7 +46,7 @@ impl Trace {
     fn end(self) -> (Finished, Lab) {
         fs::write(self.lab.dir.join("enough"), "").expect("it is ours");
         let finished = self.front.wait_for(Duration::from_mins(1));
-        let left = self.before.left_after(Duration::from_secs(15), &self.lab.host, |_| false);
+        let left = self.before.left_after(Duration::from_mins(1), &self.lab.host, |_| false);
         assert!(left.is_empty(), "{left}\n{}", finished.stderr);
         (finished, self.lab)
     }

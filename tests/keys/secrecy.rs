@@ -77,11 +77,16 @@ fn a_killed_recorder_leaves_a_file_with_its_keys() {
     let late = tls.python("late", 3, &[TLS13]);
     let script = format!("{late}; touch done; sleep 60");
     let process = tls.lab.start(&["--tls-keys", "-q", "-o", "t.pcapng", "sh", "-c", &script]);
-    until("it has logged", Duration::from_secs(20), || tls.path("done").exists().then_some(()));
+    until("it has logged", Duration::from_mins(1), || tls.path("done").exists().then_some(()));
     // The next block brings what has come.
     let ping =
         format!("nsenter -t {} -n ping -qc1 {TLS13}", program_of(process.pid()).expect("it sleeps").pid);
     sh(&ping);
+    let first = "CLIENT_TRAFFIC_SECRET_0 ";
+    let keys = || {
+        String::from_utf8_lossy(&fs::read(tls.path("t.pcapng")).expect("it is there")).matches(first).count()
+    };
+    until("they are in the file", Duration::from_mins(1), || (keys() >= 3).then_some(()));
     std::thread::sleep(Duration::from_millis(500));
     let worker = worker_of(process.pid()).expect("it lives").pid;
     sh(&format!("kill -9 {worker} {}", process.pid()));

@@ -112,8 +112,9 @@ fn a_thousand_children_that_live_for_a_moment() {
 
 #[test]
 fn a_thousand_children_that_say_one_word() {
-    // That a socket is gone is heard late, and once in a while not at all: of 10000 children, two have been wrong.
-    thousand_children("nat", SPEAKERS, "udp.srcport", 3);
+    // That a socket is gone is heard late, and once in a while not at all: of 10000 children, two have been wrong. On a busy machine
+    // the kernel tells of some only when their packets are written.
+    thousand_children("nat", SPEAKERS, "udp.srcport", 20);
 }
 
 #[test]

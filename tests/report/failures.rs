@@ -20,12 +20,12 @@ table inet bad {
 }
 END";
 
-/// Tries them all, the slow ones at once.
+/// Tries them all, the slow ones at once. Who answers may take his time.
 const SCRIPT: &str = "
 for h in 198.51.100.2 2001:db8:1::2; do
     for p in 1 2001 2002 2003; do
-        nc -z -w1 $h $p &
-        echo x | nc -u -w1 $h $p &
+        nc -z -w$([ $p = 2001 ] && echo 1 || echo 20) $h $p &
+        echo x | nc -u -w3 $h $p &
     done
     python3 -c \"
 import socket
