@@ -189,6 +189,7 @@ fn a_route_learned_by_router_advertisement_stays() {
     let learned = || lab.host.sh("ip -6 route show default").contains("proto ra");
     advertise();
     until("the host took the advertisement", Duration::from_mins(1), || learned().then_some(()));
+    let before = Residue::of(&lab.host);
     for transport in TRANSPORTS {
         let mut process: Process = lab.start(&["--net", transport, "sleep", "60"]);
         process.await_stderr("ctrl-c");
@@ -196,7 +197,7 @@ fn a_route_learned_by_router_advertisement_stays() {
         advertise();
         process.signal(15);
         process.wait().ended_with(143);
-        std::thread::sleep(Duration::from_millis(500));
+        before.assert_same(&lab.host);
         assert!(learned(), "and after");
         assert_eq!(lab.host.read("/proc/sys/net/ipv6/conf/up0/accept_ra"), "1\n");
     }
