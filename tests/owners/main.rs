@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod listeners;
+mod losses;
 mod successors;
 mod unseen;
 

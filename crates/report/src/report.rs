@@ -21,6 +21,8 @@ pub struct Terms {
     pub denied: Vec<Expectation>,
     /// Some packets were counted and not read.
     pub is_sampled: bool,
+    /// Sockets went of which nobody heard: owners may be missing, or be those before.
+    pub is_unheard: bool,
 }
 
 /// Who was talked to.
@@ -31,6 +33,7 @@ pub struct Report {
     overflow: Volume,
     started_ns: u64,
     is_sampled: bool,
+    is_unheard: bool,
 }
 
 impl Report {
@@ -51,6 +54,7 @@ impl Report {
             overflow: census.overflow(),
             started_ns: terms.started_ns,
             is_sampled: terms.is_sampled,
+            is_unheard: terms.is_unheard,
         }
     }
 
@@ -79,6 +83,9 @@ impl Report {
         if self.is_sampled {
             text.push_str("  packets came too fast to read them all: names may be missing\n");
         }
+        if self.is_unheard && !self.conversations.is_empty() {
+            text.push_str("  sockets went too fast to hear of them all: processes may be missing, or those of a port's last user\n");
+        }
         text
     }
 
@@ -88,10 +95,13 @@ impl Report {
         let offences = self.offences.iter().map(offence_json).collect();
         let mut members = vec![("schema", Json::text("nsntrace-report")), ("version", Json::Count(1))];
         members.extend(head);
-        members.push(("sampled", self.is_sampled.into()));
-        members.push(("unlisted_packets", self.overflow.packets.into()));
-        members.push(("conversations", Json::Array(conversations)));
-        members.push(("offences", Json::Array(offences)));
+        members.extend([
+            ("sampled", self.is_sampled.into()),
+            ("unheard", self.is_unheard.into()),
+            ("unlisted_packets", self.overflow.packets.into()),
+            ("conversations", Json::Array(conversations)),
+            ("offences", Json::Array(offences)),
+        ]);
         Json::Object(members)
     }
 

@@ -221,6 +221,29 @@ fn check_schema(json: &str) -> Result<(), String> {
 }
 
 #[test]
+fn what_was_not_found_out_is_said() {
+    let tell = |is_sampled, is_unheard| {
+        let report = trace().report(Terms { is_sampled, is_unheard, ..Terms::default() });
+        (report.table(), report.json(Vec::new()).to_string())
+    };
+    let (read, heard) =
+        ("packets came too fast to read them all", "sockets went too fast to hear of them all");
+    for told in [(false, false), (true, false), (false, true), (true, true)] {
+        let (table, json) = tell(told.0, told.1);
+        assert_eq!((table.contains(read), table.contains(heard)), told, "{table}");
+        let members = ("\"sampled\": true", "\"unheard\": true");
+        assert_eq!((json.contains(members.0), json.contains(members.1)), told, "{json}");
+    }
+    let nothing = Report::new(
+        &Census::new(),
+        &Analysis::default(),
+        &Terms { is_unheard: true, ..Terms::default() },
+        known,
+    );
+    assert_eq!(nothing.table(), "", "there is nobody whose owner could be missing");
+}
+
+#[test]
 fn every_member_is_documented_and_every_documented_one_is_there() {
     let report = trace().report(Terms { denied: vec!["*.such.name".parse().unwrap()], ..Terms::default() });
     // The command puts these in front.

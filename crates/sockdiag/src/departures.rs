@@ -50,16 +50,13 @@ impl Departures {
         Ok(Self { subscription })
     }
 
-    /// Shows each that has gone since the last time. Never blocks. What there was no room for is not shown.
+    /// Shows each that has gone since the last time. Never blocks. What there was no room for is not shown: [`Heard::NotEverything`].
     ///
     /// # Errors
     /// [`SockDiagError::Netlink`].
-    pub fn drain(&mut self, mut on_departure: impl FnMut(Departure)) -> Result<(), SockDiagError> {
+    pub fn drain(&mut self, mut on_departure: impl FnMut(Departure)) -> Result<Heard, SockDiagError> {
         let heard = self.subscription.drain(|message| parse(message).into_iter().for_each(&mut on_departure));
-        match heard {
-            Ok(Heard::Everything | Heard::NotEverything) => Ok(()),
-            Err(error) => Err(SockDiagError::Netlink(error)),
-        }
+        heard.map_err(SockDiagError::Netlink)
     }
 }
 
@@ -121,6 +118,38 @@ mod tests {
             let (client, cookie) = (stream.local_addr().unwrap(), sockopt::socket_cookie(&stream).unwrap());
             drop((listener.accept().unwrap(), stream));
             expect(Protocol::Tcp, client, server, cookie);
+        });
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_told() {
+        isolated(|| {
+            sh("ip link set lo up");
+            let mut departures = Departures::open().unwrap();
+            let go = || drop(UdpSocket::bind("127.0.0.1:0").unwrap());
+            let mut count = 0;
+            let mut hear = |departures: &mut Departures| {
+                let heard = departures.drain(|_| count += 1).unwrap();
+                (heard, count)
+            };
+            go();
+            eventually(|| hear(&mut departures) == (Heard::Everything, 1));
+            // As little as a socket may have: two kilobytes or so.
+            departures.subscription.set_room(0);
+            for _ in 0..100 {
+                go();
+            }
+            let mut latest = (Heard::Everything, 0);
+            eventually(|| {
+                latest = hear(&mut departures);
+                latest.0 == Heard::NotEverything
+            });
+            assert!(latest.1 < 101, "{latest:?}");
+            // From then on all is heard again.
+            eventually(|| hear(&mut departures).0 == Heard::Everything);
+            let before = hear(&mut departures).1;
+            go();
+            eventually(|| hear(&mut departures) == (Heard::Everything, before + 1));
         });
     }
 }

@@ -26,4 +26,5 @@ pub use closing::{Closing, SockDiag};
 pub use departures::{Departure, Departures};
 pub use error::SockDiagError;
 pub use find::Found;
+pub use nsntrace_netlink::Heard;
 pub use sockid::Protocol;

@@ -78,6 +78,7 @@ impl Explainer {
             expected: plan.options.expected.clone(),
             denied: plan.options.denied.clone(),
             is_sampled: false,
+            is_unheard: false,
         };
         let mut survey = Survey::new(questions, answered, writes_down, copier, whose);
         if inbox.is_some() && !plan.outfile.has_room() {
@@ -96,7 +97,7 @@ impl Explainer {
         let Self { survey, thread, mut terms, report: file, mut head, inbox } = self;
         let (census, is_sampled) = survey.finish();
         let Explanation { analysis, ownership, .. } = thread.join().unwrap_or_default();
-        terms.is_sampled = is_sampled;
+        (terms.is_sampled, terms.is_unheard) = (is_sampled, ownership.is_unheard());
         let keys = |flow| Some(keys_of(&analysis, flow, inbox.as_ref()?, ending.late));
         let report = Report::new(&census, &analysis, &terms, |flow| {
             Some(Known { keys: keys(flow), ..ownership.known(flow) })

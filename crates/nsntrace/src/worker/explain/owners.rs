@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nsntrace_owners::{Carrier, Certainty, Departure, Line, Owner, Registry, Turn, Word};
 use nsntrace_report::{Endpoint, Flow, Protocol};
-use nsntrace_sockdiag::{self as sockdiag, Departures, SockDiag};
+use nsntrace_sockdiag::{self as sockdiag, Departures, Heard, SockDiag};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
@@ -52,6 +52,8 @@ struct State {
     is_witness_gone: bool,
     /// Somebody waits for what is said next, and listens himself.
     is_awaited: bool,
+    /// Of some sockets it was not heard that they went.
+    is_unheard: bool,
     /// When somebody was last asked to look who holds what, and how often that had been done.
     looked: Option<(Instant, u64)>,
 }
@@ -68,6 +70,7 @@ impl Owners {
             sockets,
             is_witness_gone: false,
             is_awaited: false,
+            is_unheard: false,
             looked: None,
         };
         let owners = Self(Arc::new(Shared { line, departures, state: Mutex::new(state) }));
@@ -102,6 +105,13 @@ impl Owners {
     /// owners, it is told the next time.
     pub(crate) fn take_turns(&self) -> Vec<Turn> {
         self.0.state.try_lock().map_or_else(|_busy| Vec::new(), |mut state| state.registry.take_turns())
+    }
+
+    /// Whether sockets went up to now of which it was not heard: some owners may be missing, or be those before.
+    pub(crate) fn is_unheard(&self) -> bool {
+        let mut state = self.state();
+        state.take_in(&self.0.line);
+        state.is_unheard
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,12 +158,13 @@ impl State {
         }
         let Self { registry, sockets: Sockets { departures, .. }, .. } = self;
         if let Some(departures) = departures {
-            // What is lost stays unknown.
-            let _lost = departures.drain(|gone| {
+            let heard = departures.drain(|gone| {
                 let sockdiag::Departure { protocol, local, peer, cookie } = gone;
                 let heard_ns = now_ns();
                 registry.depart(&Departure { carrier: carrier(protocol), local, peer, cookie, heard_ns });
             });
+            // What is lost stays unknown, and that is told.
+            self.is_unheard |= !matches!(heard, Ok(Heard::Everything));
         }
     }
 

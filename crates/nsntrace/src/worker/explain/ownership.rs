@@ -46,6 +46,11 @@ impl Ownership {
         asked.filter_map(|(number, owner, flow)| Some((number, flow, owner?))).collect()
     }
 
+    /// Whether sockets went unheard of.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.owners.as_ref().is_some_and(Owners::is_unheard)
+    }
+
     fn ask_one(&mut self, number: FlowNumber, flow: &Flow, deadline: Instant) -> Option<Owner> {
         let owner = self.owners.as_ref()?.whose(flow, deadline);
         match &owner {
