@@ -279,8 +279,13 @@ impl Census {
         let flow = &self.flows[number.0 as usize];
         match &packet.transport {
             Transport::Tcp(tcp) => flow.tcp.is_succeeded_by(tcp),
-            _ => flow.is_over(flow.local == ends.src, sight),
+            // It may be. Without room for another flow the packet counts as one of this, to the same peer, and not as one of nobody and of unknown peer.
+            _ => !self.is_full() && flow.is_over(flow.local == ends.src, sight),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.flows.len() >= MAX_FLOWS as usize
     }
 
     fn add(&mut self, ends: &Ends, packet: &Packet<'_>, sight: &Sight) -> Option<FlowNumber> {
@@ -630,15 +635,37 @@ mod tests {
         assert_eq!(heads, HEADS);
     }
 
+    /// A datagram each to so many peers.
+    fn crowd(story: &mut Story, count: u32) -> Endpoint {
+        let us = Endpoint { address: US, port: 1 };
+        for n in 0..count {
+            let [_, a, b, c] = n.to_be_bytes();
+            story.udp(us, Endpoint { address: IpAddr::from([198, a, b, c]), port: 9 }, b"");
+        }
+        us
+    }
+
     #[test]
     fn memory_is_bounded() {
         let mut story = Story::default();
-        for n in 0..MAX_FLOWS + 5 {
-            let [_, a, b, c] = n.to_be_bytes();
-            let peer = Endpoint { address: IpAddr::from([198, a, b, c]), port: 9 };
-            story.udp(Endpoint { address: US, port: 1 }, peer, b"");
-        }
+        crowd(&mut story, MAX_FLOWS + 5);
         assert_eq!(story.census.flows.len(), MAX_FLOWS as usize);
         assert_eq!(story.census.overflow(), Volume { packets: 5, bytes: 500 });
+    }
+
+    #[test]
+    fn without_room_for_another_a_flow_goes_on() {
+        let mut story = Story::default();
+        handshake(&mut story, 5);
+        let us = crowd(&mut story, MAX_FLOWS - 1);
+        let first = Endpoint { address: IpAddr::from([198, 0, 0, 0]), port: 9 };
+        story.census.turn(us, [0, story.now]);
+        let seen = story.udp(us, first, b"");
+        assert_eq!((seen.flow, seen.is_new), (Some(FlowNumber(1)), false));
+        assert_eq!(story.census.flow(FlowNumber(1)).map(|flow| flow.sent.packets), Some(2));
+        // Of TCP it is certain that it is another one.
+        story.tcp(false, TcpFlags::RST, 901, b"");
+        assert_eq!(story.tcp(true, SYN, 77_000, b"").flow, None);
+        assert_eq!(story.census.overflow().packets, 1);
     }
 }
