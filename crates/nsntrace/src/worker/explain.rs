@@ -12,6 +12,7 @@ mod owners;
 mod ownership;
 mod printer;
 mod survey;
+mod waiting;
 
 use std::time::Instant;
 

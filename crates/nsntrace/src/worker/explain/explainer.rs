@@ -146,7 +146,7 @@ fn explain(
         // Nobody listens any more at the end.
         answers.send(answer);
     }
-    explanation.ownership.ask_again();
+    explanation.ownership.ask_again(usize::MAX);
     explanation
 }
 
@@ -158,7 +158,7 @@ impl Explanation {
     }
 
     fn answer(&mut self, question: &Question) -> Answer {
-        let late = self.ownership.ask_again();
+        let late = self.ownership.ask_again(ASKED_AGAIN);
         let mut answer = Answer::default();
         answer.found.owners = self.ownership.ask(&question.news.flows);
         answer.found.comments.extend(
@@ -238,6 +238,8 @@ fn peer(flow: &Flow, name: Option<&str>) -> String {
     }
 }
 
+/// Flows that nobody knows, with each question: some 10 us each.
+const ASKED_AGAIN: usize = 64;
 const HOSTS: &str = "/etc/hosts";
 /// How far the thread may be behind: a question is what was seen of a block.
 const QUESTIONS: usize = 64;

@@ -229,7 +229,7 @@ impl State {
 }
 
 /// Packets of others are the kernel's.
-fn is_somebodys(flow: &Flow) -> bool {
+pub(super) fn is_somebodys(flow: &Flow) -> bool {
     match flow.protocol {
         Protocol::Tcp | Protocol::Udp => true,
         Protocol::Icmp => flow.is_outgoing && flow.local.port != 0,

@@ -1,13 +1,14 @@
 //! What is known of flows' owners, and who is to be asked for again.
 
 use std::fs;
-use std::mem;
 use std::time::{Duration, Instant};
 
 use nsntrace_owners::Owner;
 use nsntrace_report::{Attribution, Flow, FlowNumber, Known, Process};
 
 use super::Owners;
+use super::owners::is_somebodys;
+use super::waiting::Waiting;
 
 /// Owners of flows.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub(super) struct Ownership {
     /// By the number of the flow.
     known: Vec<Option<Owner>>,
     /// Nobody has said whose these are.
-    open: Vec<(FlowNumber, Flow)>,
+    open: Waiting<(FlowNumber, Flow)>,
     /// Numbers of users, and their names.
     users: Vec<(u32, String)>,
 }
@@ -39,9 +40,9 @@ impl Ownership {
         found
     }
 
-    /// Asks once more about flows that nobody knew.
-    pub(super) fn ask_again(&mut self) -> Vec<(FlowNumber, Flow, Owner)> {
-        let (open, now) = (mem::take(&mut self.open), Instant::now());
+    /// Asks once more about flows that nobody knew, so many at most.
+    pub(super) fn ask_again(&mut self, most: usize) -> Vec<(FlowNumber, Flow, Owner)> {
+        let (open, now) = (self.open.take(most), Instant::now());
         let asked = open.into_iter().map(|(number, flow)| (number, self.ask_one(number, &flow, now), flow));
         asked.filter_map(|(number, owner, flow)| Some((number, flow, owner?))).collect()
     }
@@ -55,7 +56,7 @@ impl Ownership {
         let owner = self.owners.as_ref()?.whose(flow, deadline);
         match &owner {
             Some(owner) => self.learn(number, owner.clone()),
-            None if self.open.len() < MAX_OPEN => self.open.push((number, flow.clone())),
+            None if is_somebodys(flow) => self.open.push((number, flow.clone())),
             None => {}
         }
         owner
@@ -123,5 +124,3 @@ fn some(text: &str) -> Option<String> {
 
 /// How long the owners of a block's flows are waited for: the kernel announces a socket's end when it finds the time.
 const PATIENCE: Duration = Duration::from_millis(40);
-/// Flows that nobody knows are asked for again with each block.
-const MAX_OPEN: usize = 64;
