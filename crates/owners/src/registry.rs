@@ -102,7 +102,7 @@ pub struct Registry {
     /// Gone, and nobody has said whose they were: the witness may yet.
     strangers: HashMap<u64, Departure>,
     strangers_order: VecDeque<u64>,
-    holders: HashMap<u64, Maker>,
+    holders: BTreeMap<u64, Maker>,
     /// How often somebody has looked who holds what.
     looks: u64,
 }

@@ -5,6 +5,7 @@
 //! explainer's thread answers: what is to be written in front of the block, and beside which flow's packets. The ring thread waits for that only where
 //! it is written, and never for long: what comes too late is written with later packets. An explainer that cannot follow gets less to read.
 
+mod by_flow;
 mod explainer;
 mod inbox;
 mod keys;

@@ -7,6 +7,7 @@ use nsntrace_owners::Owner;
 use nsntrace_report::{Attribution, Flow, FlowNumber, Known, Process};
 
 use super::Owners;
+use super::by_flow::ByFlow;
 use super::owners::is_somebodys;
 use super::waiting::Waiting;
 
@@ -14,8 +15,7 @@ use super::waiting::Waiting;
 #[derive(Default)]
 pub(super) struct Ownership {
     owners: Option<Owners>,
-    /// By the number of the flow.
-    known: Vec<Option<Owner>>,
+    known: ByFlow,
     /// Nobody has said whose these are.
     open: Waiting<(FlowNumber, Flow)>,
     /// Numbers of users, and their names.
@@ -55,32 +55,23 @@ impl Ownership {
     fn ask_one(&mut self, number: FlowNumber, flow: &Flow, deadline: Instant) -> Option<Owner> {
         let owner = self.owners.as_ref()?.whose(flow, deadline);
         match &owner {
-            Some(owner) => self.learn(number, owner.clone()),
+            Some(owner) => self.known.learn(number, owner.clone()),
             None if is_somebodys(flow) => self.open.push((number, flow.clone())),
             None => {}
         }
         owner
     }
 
-    fn learn(&mut self, flow: FlowNumber, owner: Owner) {
-        let place = flow.0 as usize;
-        self.known.resize(self.known.len().max(place + 1), None);
-        self.known[place] = Some(owner);
-    }
-
-    fn owner(&self, flow: FlowNumber) -> Option<&Owner> {
-        self.known.get(flow.0 as usize)?.as_ref()
-    }
-
     /// `curl[4321] `, or nothing.
     pub(super) fn introduction(&self, flow: FlowNumber) -> String {
-        let owner = self.owner(flow);
+        let owner = self.known.owner(flow);
         owner.map_or_else(String::new, |owner| format!("{}[{}] ", owner.process.name, owner.process.pid))
     }
 
     /// `, run as: curl -s URL`, or nothing where nobody asked for command lines.
     pub(super) fn command(&self, flow: FlowNumber) -> String {
-        let line = self.owner(flow).map(|owner| owner.process.command_line.as_str()).unwrap_or_default();
+        let line =
+            self.known.owner(flow).map(|owner| owner.process.command_line.as_str()).unwrap_or_default();
         if line.is_empty() { String::new() } else { format!(", run as: {}", line.replace('\0', " ")) }
     }
 
@@ -92,7 +83,7 @@ impl Ownership {
 
     /// The same for the report.
     pub(super) fn known(&self, flow: FlowNumber) -> Known {
-        let Some(Owner { process, tid, certainty, .. }) = self.owner(flow) else {
+        let Some(Owner { process, tid, certainty, .. }) = self.known.owner(flow) else {
             return Known::default();
         };
         let words = |line: String| line.split('\0').map(str::to_owned).collect();

@@ -4,7 +4,6 @@
 //! Copies come by way of the explainer, who says with them whose their flows are, so a line waits for a name as long as the explainer does: 40 ms at most. Lines go
 //! into a pipe, whose other end is front's. While nobody reads there the thread waits, and room for copies runs out: that is all that happens.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::mem;
@@ -17,6 +16,7 @@ use nsntrace_owners::Owner;
 use nsntrace_report::FlowNumber;
 use rustix::process::setpriority_process;
 
+use super::by_flow::ByFlow;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::queue::{Receiver, Sender, queue};
@@ -47,7 +47,7 @@ impl Printer {
         // Room for copies bounds it.
         let (pages, printed) = queue(usize::MAX);
         let room = Room::default();
-        let press = Press { pipe: pipe.into(), lines, owners: HashMap::new(), room: room.clone() };
+        let press = Press { pipe: pipe.into(), lines, owners: ByFlow::default(), room: room.clone() };
         let run = move || press.run(&printed);
         let thread = thread::Builder::new().name("nsntrace-print".into()).spawn(run);
         let thread = thread.map_err(|error| Failure::of("cannot start a thread", &error))?;
@@ -63,7 +63,7 @@ impl Printer {
 struct Press {
     pipe: File,
     lines: Lines,
-    owners: HashMap<FlowNumber, Owner>,
+    owners: ByFlow,
     room: Room,
 }
 
@@ -83,13 +83,15 @@ impl Press {
     }
 
     fn print(&mut self, page: &Page) -> io::Result<()> {
-        self.owners.extend(page.owners.iter().cloned());
+        for (flow, owner) in &page.owners {
+            self.owners.learn(*flow, owner.clone());
+        }
         let mut text = String::new();
         if page.copies.left_out > 0 {
             self.lines.write_left_out(page.copies.left_out, &mut text);
         }
         for (packet, bytes) in page.copies.iter() {
-            let owner = packet.flow.and_then(|flow| self.owners.get(&flow));
+            let owner = packet.flow.and_then(|flow| self.owners.owner(flow));
             let packet = Packet {
                 timestamp_ns: packet.timestamp_ns,
                 bytes,
