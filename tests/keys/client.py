@@ -1,6 +1,6 @@
-"""Asks HTTPS servers. usage: client.py {now|late|never} COUNT ADDRESS...
+"""Asks HTTPS servers. usage: client.py {now|first|late|never} COUNT ADDRESS...
 
-Every ADDRESS is asked COUNT times for /python/N, all at once; then keys are logged: at once, late, when the last packet is long written, or never.
+Every ADDRESS is asked COUNT times for /python/N, all at once; then keys are logged: at once, those for /python/0 alone, late, when the last packet is long written, or never.
 """
 import http.client
 import os
@@ -13,15 +13,22 @@ import time
 
 WHEN, COUNT, ADDRESSES = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 log = os.environ["SSLKEYLOGFILE"]
-mine = {"now": log, "late": tempfile.mktemp(), "never": "/dev/null"}[WHEN]
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.check_hostname, context.verify_mode, context.keylog_filename = False, ssl.CERT_NONE, mine
+mine = {"now": log, "first": log, "late": tempfile.mktemp(), "never": "/dev/null"}[WHEN]
+
+
+def logging_to(path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode, context.keylog_filename = False, ssl.CERT_NONE, path
+    return context
+
+
+contexts = [logging_to("/dev/null" if WHEN == "first" and number else mine) for number in range(COUNT)]
 barrier = threading.Barrier(COUNT * len(ADDRESSES))
 
 
 def ask(address, number):
     barrier.wait()
-    connection = http.client.HTTPSConnection(address, context=context)
+    connection = http.client.HTTPSConnection(address, context=contexts[number])
     connection.request("GET", f"/python/{number}")
     print(connection.getresponse().read().decode(), end="", flush=True)
 

@@ -33,7 +33,7 @@ fn keys_that_are_there_and_nonsense_that_is_none() {
 fn a_program_that_logs_none() {
     let tls = TlsLab::new();
     let done = tls.trace(&REPORT, &tls.python("never", 2, &[TLS13]));
-    told(&tls, &done, "no keys: the program does not log any (2 of 2)", r#"[{"never logged":2}]"#);
+    told(&tls, &done, "no keys: the process does not log any (2 of 2)", r#"[{"never logged":2}]"#);
 }
 
 #[test]
@@ -41,7 +41,27 @@ fn one_child_that_logs_and_another_that_does_not() {
     let tls = TlsLab::new();
     let script = format!("{}; curl -sk https://{TLS12}/", tls.python("never", 1, &[TLS13]));
     let done = tls.trace(&REPORT, &script);
-    assert!(done.stderr.contains("no keys: ") && done.stderr.contains(", keys\n"), "{}", done.stderr);
+    assert!(done.stderr.contains("no keys: the process does not log any"), "{}", done.stderr);
+    assert_eq!(by_process(&tls), "curl present 1\npython3 never logged 1\n");
+    // Without owners the whole program is judged together.
+    let done = tls.trace(&[&REPORT[..], &["--no-process-info"]].concat(), &script);
+    assert!(done.stderr.contains("no keys: resumed, or by another library than the rest"), "{}", done.stderr);
+    assert_eq!(by_process(&tls), " missing 1\n present 1\n");
+}
+
+/// One process that logs the keys of one connection, and not those of another.
+#[test]
+fn a_process_that_logs_some() {
+    let tls = TlsLab::new();
+    let script = format!("{}; curl -sk https://{TLS12}/", tls.python("first", 3, &[TLS13]));
+    tls.trace(&REPORT, &script);
+    assert_eq!(by_process(&tls), "curl present 1\npython3 missing 2\npython3 present 1\n");
+}
+
+/// Lines `PROCESS WORD COUNT`.
+fn by_process(tls: &TlsLab) -> String {
+    tls.jq(r#"[.conversations[] | select(.protocol == "TLS") | (.process.name // "") as $who
+        | .tls.keys | to_entries[] | "\($who) \(.key) \(.value)"] | sort[]"#)
 }
 
 #[test]

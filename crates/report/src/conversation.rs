@@ -61,9 +61,9 @@ pub enum Keys {
     Partial,
     /// They stand behind packets that they open: only a reader that is given them beforehand can use them.
     Late,
-    /// The program has logged keys, and none of this connection.
+    /// The process has logged keys, and none of this connection.
     Missing,
-    /// The program has logged no keys at all.
+    /// The process has logged no keys at all.
     NeverLogged,
     /// What keys are logged under was not recorded.
     HandshakeUnseen,

@@ -115,7 +115,7 @@ fn keys_word(keys: Keys) -> &'static str {
         Keys::Partial => "keys in part: it ended before they were made",
         Keys::Late => "keys came too late: behind its packets",
         Keys::Missing => "no keys: resumed, or by another library than the rest",
-        Keys::NeverLogged => "no keys: the program does not log any",
+        Keys::NeverLogged => "no keys: the process does not log any",
         Keys::HandshakeUnseen => "no keys: its first packets were not recorded",
     }
 }

@@ -12,6 +12,7 @@ mod keys;
 mod owners;
 mod ownership;
 mod printer;
+mod readable;
 mod survey;
 mod waiting;
 

@@ -10,9 +10,10 @@ use nsntrace_datapath::Copier;
 use nsntrace_report::{Analysis, Endpoint, Flow, FlowNumber, Json, Known, Protocol, Report, Terms};
 
 use super::inbox::{Inbox, Random};
-use super::keys::{Handshakes, keys_of};
+use super::keys::Handshakes;
 use super::ownership::Ownership;
 use super::printer::{Page, Printer};
+use super::readable::Readable;
 use super::{Answer, Owners, Question, Survey, Told};
 use crate::failure::Failure;
 use crate::help::VERSION_NUMBER;
@@ -98,9 +99,12 @@ impl Explainer {
         let (census, is_sampled) = survey.finish();
         let Explanation { analysis, ownership, .. } = thread.join().unwrap_or_default();
         (terms.is_sampled, terms.is_unheard) = (is_sampled, ownership.is_unheard());
-        let keys = |flow| Some(keys_of(&analysis, flow, inbox.as_ref()?, ending.late));
+        let readable = inbox.as_ref();
+        let readable =
+            readable.map(|inbox| Readable::new(&census, &analysis, &ownership, inbox, ending.late));
         let report = Report::new(&census, &analysis, &terms, |flow| {
-            Some(Known { keys: keys(flow), ..ownership.known(flow) })
+            let keys = readable.as_ref().map(|readable| readable.keys(flow));
+            Some(Known { keys, ..ownership.known(flow) })
         });
         let mut told = Told::of(&report);
         if let Some(inbox) = &inbox {

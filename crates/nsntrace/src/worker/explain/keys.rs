@@ -4,7 +4,7 @@
 //! The pipe is read from the program's start to the trace's end, whatever becomes of the capture: a program must not wait for us, and the log of the user's
 //! own is to be as whole as without us. Whoever logs later, the processes that outlive the trace, finds that log, or none, in the pipe's place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use nsntrace_keylog::{Fifo, Presence};
-use nsntrace_report::{Analysis, FlowNumber, Handshake, Head, Keys};
+use nsntrace_report::{FlowNumber, Handshake, Head};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -136,17 +136,5 @@ impl Handshakes {
                 self.open.remove(&flow);
             }
         }
-    }
-}
-
-/// Whether a connection can be read, and if not, why.
-pub(super) fn keys_of(analysis: &Analysis, flow: FlowNumber, inbox: &Inbox, late: &HashSet<Random>) -> Keys {
-    let Some(hello) = analysis.client_hello(flow) else { return Keys::HandshakeUnseen };
-    match inbox.presence(&hello.random) {
-        Presence::Complete | Presence::Partial if late.contains(&hello.random) => Keys::Late,
-        Presence::Complete => Keys::Present,
-        Presence::Partial => Keys::Partial,
-        Presence::Missing if inbox.is_empty() => Keys::NeverLogged,
-        Presence::Missing => Keys::Missing,
     }
 }

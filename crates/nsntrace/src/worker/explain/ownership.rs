@@ -62,6 +62,11 @@ impl Ownership {
         owner
     }
 
+    /// The number of a flow's process.
+    pub(super) fn pid(&self, flow: FlowNumber) -> Option<u32> {
+        self.known.owner(flow).map(|owner| owner.process.pid)
+    }
+
     /// `curl[4321] `, or nothing.
     pub(super) fn introduction(&self, flow: FlowNumber) -> String {
         let owner = self.known.owner(flow);
