@@ -63,9 +63,13 @@ fn common_filters_are_as_short_as_those_of_libpcap() {
 fn four_hundred_hosts_take_no_time() {
     let hosts: Vec<String> =
         (0..400).map(|host| format!("host 10.{}.0.{}", host / 250, host % 250)).collect();
-    let start = Instant::now();
-    let program = compile(&hosts.join(" or "), &Options::default(), &NoNames).unwrap();
-    // 10 ms when optimised. The rest is for debug builds on busy machines.
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let text = hosts.join(" or ");
+    let timed = || {
+        let start = Instant::now();
+        (compile(&text, &Options::default(), &NoNames).unwrap(), start.elapsed())
+    };
+    // 10 ms when optimised. The rest is for debug builds, and one of them has a processor of its own on busy machines.
+    let (program, took) = (0..5).map(|_| timed()).min_by_key(|(_, took)| *took).unwrap();
+    assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(program.insns().len() <= 2159, "{}", program.insns().len());
 }

@@ -243,10 +243,14 @@ mod tests {
             });
             in_thread(|| panic!("on purpose"));
         };
-        let began = Instant::now();
-        let output = ends("one_thread_completes_what_it_is_at", act);
-        assert!(began.elapsed().as_secs() < 2, "it was waited for too long");
-        assert!(output.stdout.ends_with(b"complete"), "{output:?}");
+        let took = || {
+            let began = Instant::now();
+            let output = ends("one_thread_completes_what_it_is_at", act);
+            assert!(output.stdout.ends_with(b"complete"), "{output:?}");
+            began.elapsed().as_secs()
+        };
+        // One of them has a processor on busy machines.
+        assert!((0..5).any(|_| took() < 2), "it was waited for too long");
     }
 
     #[test]

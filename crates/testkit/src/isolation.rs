@@ -184,7 +184,7 @@ fn printed(script: &str, output: &Output) -> String {
 
 /// Tells a test that it is in its namespace already.
 const MARK: &str = "NSNTRACE_ISOLATED";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

