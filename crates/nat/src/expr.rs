@@ -54,8 +54,6 @@ pub(crate) enum Expr<'a> {
     Masquerade,
     /// `meta l4proto PROTOCOL`
     Protocol(Protocol),
-    /// `tcp sport PORT`, of what `meta l4proto` has told to be TCP
-    TcpSourcePort(u16),
     /// `tcp flags syn / fin,syn,rst,ack`, of what `meta l4proto` has told to be TCP
     IsSyn,
     /// `tproxy to :PORT`, of both families
@@ -118,10 +116,6 @@ impl Expr<'_> {
             Self::Protocol(protocol) => {
                 load_meta(a, NFT_META_L4PROTO);
                 compare(a, NFT_CMP_EQ, &[protocol as u8]);
-            }
-            Self::TcpSourcePort(port) => {
-                load_payload(a, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_SPORT, 2);
-                compare(a, NFT_CMP_EQ, &port.to_be_bytes());
             }
             Self::IsSyn => {
                 load_payload(a, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1);
@@ -250,8 +244,7 @@ const IFNAMSIZ: usize = 16;
 const IPV4_SADDR: u32 = 12;
 /// Offset of the source address in an IPv6 header (RFC 8200, section 3).
 const IPV6_SADDR: u32 = 8;
-/// Offsets of source port and flags in a TCP header, and some of the flags (RFC 9293, section 3.1).
-const TCP_SPORT: u32 = 0;
+/// Offset of the flags in a TCP header, and some of them (RFC 9293, section 3.1).
 const TCP_FLAGS: u32 = 13;
 const TCP_FIN: u8 = 1;
 const TCP_SYN: u8 = 2;

@@ -40,7 +40,6 @@ mod uapi;
 
 pub use error::{NatError, Step};
 pub use handover::HandedOver;
-pub use probe::Seen;
 pub use stale::remove_stale;
 pub use table::{Nat, Owner, Spec};
 pub use tproxy::{Ports, lead_to_proxy};

@@ -1,80 +1,58 @@
 //! Whether what the host shall forward gets through its firewall.
 //!
 //! # Theory of operation
-//! Connections from a port of their own are counted where they enter the forward path, before anybody else's rules, and where they
-//! leave it, behind them; there they are dropped, so that they never leave the host. Counted twice, the way is open. Counted
-//! once, somebody drops them, in whatever tool's language, and nobody's rules had to be understood.
+//! Before the program starts, all that comes from its addresses is ours. It is counted where it leaves the forward path, behind everybody
+//! else's rules, and dropped there, so that it never leaves the host. Counted, the way is open. Not counted, somebody drops it, in
+//! whatever tool's language, and nobody's rules had to be understood.
 //!
 //! ```text
-//! chain probe-in {
-//!     type filter hook forward priority raw; policy accept;
-//!     ip saddr SOURCE tcp sport PORT counter
-//! }
-//! chain probe-out {
+//! chain probe {
 //!     type filter hook postrouting priority srcnat - 10; policy accept;
-//!     ip saddr SOURCE tcp sport PORT counter drop
+//!     ip saddr SOURCE counter drop
 //! }
 //! ```
 //!
 //! # Kernel interface
 //! `NFT_MSG_GETRULE`, `NFTA_COUNTER_PACKETS`. `CAP_NET_ADMIN`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use nsntrace_netlink::{Attribute, Batch, Message, Socket};
 
 use crate::{
     NatError, Step,
-    expr::{Expr, Protocol},
+    expr::Expr,
     transaction::{BaseChain, Policy, Transaction, nfgenmsg, nft_type},
     uapi::{
-        NF_INET_FORWARD, NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NF_IP_PRI_RAW, NFPROTO_INET,
-        NFT_MSG_GETRULE, NFT_MSG_NEWRULE, NFTA_COUNTER_PACKETS, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
-        NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE,
+        NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NFPROTO_INET, NFT_MSG_GETRULE, NFT_MSG_NEWRULE,
+        NFTA_COUNTER_PACKETS, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+        NFTA_RULE_TABLE,
     },
 };
 
-/// Where packets of one probe were seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// How many came to be forwarded.
-    pub entered: u64,
-    /// How many nobody dropped.
-    pub left: u64,
-}
-
-/// Counts TCP connections from `sources` on both sides of everybody's forward rules, and drops them there.
-pub(crate) fn begin(socket: &mut Socket, table: &str, sources: &[SocketAddr]) -> Result<(), NatError> {
+/// Counts what comes from `sources` and nobody drops, and drops it.
+pub(crate) fn begin(socket: &mut Socket, table: &str, sources: &[IpAddr]) -> Result<(), NatError> {
     let mut transaction = Transaction::new(table);
-    for chain in [IN, OUT] {
-        transaction.add_chain(chain);
-    }
+    transaction.add_chain(PROBE);
     for source in sources {
-        let from = match source.ip() {
+        let from = match *source {
             IpAddr::V4(address) => Expr::Ipv4Source(address),
             IpAddr::V6(address) => Expr::Ipv6Source(address),
         };
-        let port = Expr::TcpSourcePort(source.port());
-        let matches = [from, Expr::Protocol(Protocol::Tcp), port, Expr::Counter];
-        transaction.add_rule(IN, &matches);
-        transaction.add_rule(OUT, &[&matches[..], &[Expr::Drop]].concat());
+        transaction.add_rule(PROBE, &[from, Expr::Counter, Expr::Drop]);
     }
     transaction.commit(socket)
 }
 
-/// What was counted, in the order of the sources.
-pub(crate) fn read(socket: &mut Socket, table: &str) -> Result<Vec<Seen>, NatError> {
-    let entered = counters(socket, table, IN)?;
-    let left = counters(socket, table, OUT)?;
-    Ok(entered.into_iter().zip(left).map(|(entered, left)| Seen { entered, left }).collect())
+/// How many packets were counted of each source.
+pub(crate) fn read(socket: &mut Socket, table: &str) -> Result<Vec<u64>, NatError> {
+    counters(socket, table, PROBE)
 }
 
 /// Ends the counting.
 pub(crate) fn end(socket: &mut Socket, table: &str) -> Result<(), NatError> {
     let mut transaction = Transaction::new(table);
-    for chain in [IN, OUT] {
-        transaction.delete_chain(chain);
-    }
+    transaction.delete_chain(PROBE);
     transaction.commit(socket)
 }
 
@@ -109,15 +87,8 @@ fn packets_counted(expr: Attribute<'_>) -> Option<u64> {
     expr.get(NFTA_EXPR_DATA)?.nested().get(NFTA_COUNTER_PACKETS)?.u64_be()
 }
 
-const IN: BaseChain = BaseChain {
-    name: "probe-in",
-    kind: "filter",
-    hook: NF_INET_FORWARD,
-    priority: NF_IP_PRI_RAW,
-    policy: Policy::Accept,
-};
-const OUT: BaseChain = BaseChain {
-    name: "probe-out",
+const PROBE: BaseChain = BaseChain {
+    name: "probe",
     kind: "filter",
     hook: NF_INET_POST_ROUTING,
     // Behind it, no other rule sees the address that the traced program has.

@@ -15,13 +15,13 @@
 //! # References
 //! nft(8); `nf_tables_newtable()`, `nft_rcv_nl_event()` in `net/netfilter/nf_tables_api.c`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nsntrace_netlink::{Family, Refusal, RequestError, Socket, SocketError};
 use rustix::io::Errno;
 
 use crate::{
-    HandedOver, NatError, Seen, Step,
+    HandedOver, NatError, Step,
     handover::{self, Traffic},
     probe,
     rules::{add_all, replace_guards},
@@ -111,20 +111,19 @@ impl Nat {
         transaction.commit(&mut self.socket)
     }
 
-    /// Asks whether others let pass what comes from `sources`, which are to connect by TCP until [`end_probe`](Self::end_probe). They
-    /// reach nobody.
+    /// Asks whether others let pass what comes from `sources`, until [`end_probe`](Self::end_probe). It reaches nobody.
     ///
     /// # Errors
     /// [`NatError::Refused`]: `EEXIST` when a probe is going on.
-    pub fn begin_probe(&mut self, sources: &[SocketAddr]) -> Result<(), NatError> {
+    pub fn begin_probe(&mut self, sources: &[IpAddr]) -> Result<(), NatError> {
         probe::begin(&mut self.socket, &self.table, sources)
     }
 
-    /// What was seen so far of each source.
+    /// How many packets of each source others have let pass so far.
     ///
     /// # Errors
     /// [`NatError::Refused`], [`NatError::Netlink`].
-    pub fn probed(&mut self) -> Result<Vec<Seen>, NatError> {
+    pub fn probed(&mut self) -> Result<Vec<u64>, NatError> {
         probe::read(&mut self.socket, &self.table)
     }
 

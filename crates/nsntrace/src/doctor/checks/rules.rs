@@ -7,7 +7,7 @@
 //! # Kernel interface
 //! `nf_tables`, `nfnetlink_queue` and `ctnetlink` over `NETLINK_NETFILTER`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nsntrace_nat::{HandedOver, Nat, NatError, Owner, Spec, Step, conntrack};
 
@@ -38,8 +38,7 @@ pub(super) fn masquerading(bench: &mut Bench) -> Answer {
 /// Those by which a trace finds out whether the host's firewall lets it pass.
 pub(super) fn counters(bench: &mut Bench) -> Answer {
     let table = table(bench)?;
-    table
-        .begin_probe(&[SocketAddr::new(PROGRAM_V4.into(), 1024), SocketAddr::new(PROGRAM_V6.into(), 1024)])?;
+    table.begin_probe(&[PROGRAM_V4.into(), PROGRAM_V6.into()])?;
     let counted = table.probed()?;
     table.end_probe()?;
     if counted.len() == 2 {

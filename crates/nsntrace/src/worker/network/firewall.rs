@@ -69,9 +69,11 @@ fn look(
     table: &mut Table,
     wire: &Wire,
 ) -> Result<Option<String>, Failure> {
-    let v4 = host.default_uplink(IpFamily::V4)?.map(|_exists| wire.v4.traced);
-    let v6 = host.default_uplink(IpFamily::V6)?.and(wire.v6).map(|block| block.traced);
-    let what = match knock.refused(table, v4, v6)?[..] {
+    let v4 = host.default_uplink(IpFamily::V4)?.map(|_exists| (IpFamily::V4, wire.v4.traced.into()));
+    let v6 = host.default_uplink(IpFamily::V6)?.and(wire.v6);
+    let v6 = v6.map(|block| (IpFamily::V6, block.traced.into()));
+    let sources: Vec<_> = v4.into_iter().chain(v6).collect();
+    let what = match knock.refused(table, &sources)?[..] {
         [] => return Ok(None),
         [IpFamily::V4] => "IPv4 ",
         [IpFamily::V6] => "IPv6 ",

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! The kernel of the traced namespace is made to send a SYN of each family that the host has a default route for, before the program
-//! starts and before anything is recorded. The table counts it on both sides of everybody's forward rules, and drops it there: nothing
+//! starts and before anything is recorded. The table counts it behind everybody's forward rules, and drops it there: nothing
 //! leaves the host (docs/firewalls.md).
 //!
 //! # Kernel interface
@@ -14,9 +14,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nsntrace_link::IpFamily;
-use nsntrace_nat::{Nat as Table, Seen};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with};
+use nsntrace_nat::Nat as Table;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::failure::Failure;
 
@@ -66,57 +65,42 @@ impl Knock {
 
     /// Which families do not get through, of those that have an address here and a default route on the host.
     pub(super) fn refused(
-        mut self,
+        self,
         table: &mut Table,
-        v4: Option<Ipv4Addr>,
-        v6: Option<Ipv6Addr>,
+        sources: &[(IpFamily, IpAddr)],
     ) -> Result<Vec<IpFamily>, Failure> {
-        let source_of = |family| match family {
-            IpFamily::V4 => v4.map(IpAddr::V4),
-            IpFamily::V6 => v6.map(IpAddr::V6),
-        };
-        self.callers.retain(|caller| source_of(caller.family).is_some());
-        let mut sources = Vec::new();
-        for caller in &self.callers {
-            let source = source_of(caller.family).map(|source| bound(&caller.socket, source));
-            let source = source.transpose().map_err(|errno| Failure::of("cannot bind a socket", &errno))?;
-            sources.extend(source);
-        }
         if sources.is_empty() {
             return Ok(Vec::new());
         }
-        table.begin_probe(&sources)?;
-        let refused = self.knock(table);
+        let addresses: Vec<_> = sources.iter().map(|(_, address)| *address).collect();
+        table.begin_probe(&addresses)?;
+        // No caller is left to send anything when it has ended.
+        let passed = self.knock(table, sources);
         // Whatever came of it, the program's connections are not to be counted, let alone dropped.
         table.end_probe()?;
-        refused
+        let refused = sources.iter().zip(passed?).filter(|(_, passed)| *passed == 0);
+        Ok(refused.map(|((family, _), _)| *family).collect())
     }
 
-    /// Connects, and waits until one of each family was seen to leave, or as long as that takes at most.
-    fn knock(&self, table: &mut Table) -> Result<Vec<IpFamily>, Failure> {
+    /// Connects, and waits until something of each source was let pass, or as long as that takes at most.
+    fn knock(self, table: &mut Table, sources: &[(IpFamily, IpAddr)]) -> Result<Vec<u64>, Failure> {
         let began = Instant::now();
         let mut callers = self.callers.iter().peekable();
         loop {
             let waited = began.elapsed();
             while let Some(caller) = callers.next_if(|caller| caller.delay <= waited) {
-                // In progress; or there is no way already here, and nothing will be seen.
-                let _under_way = connect(&caller.socket, &target(caller.family));
+                if sources.iter().any(|(family, _)| *family == caller.family) {
+                    // In progress; or there is no way already here, and nothing will be seen.
+                    let _under_way = connect(&caller.socket, &target(caller.family));
+                }
             }
-            let seen = table.probed()?;
-            let mut refused = IpFamily::ALL.to_vec();
-            refused.retain(|&family| self.is_refused(family, &seen));
-            if refused.is_empty() || waited >= self.patience {
-                return Ok(refused);
+            let passed = table.probed()?;
+            if !passed.contains(&0) || waited >= self.patience {
+                return Ok(passed);
             }
             // Nobody tells when a counter changes.
             sleep(STEP);
         }
-    }
-
-    /// Whether a family has knocked, and none of it has left.
-    fn is_refused(&self, family: IpFamily, seen: &[Seen]) -> bool {
-        let of_family = self.callers.iter().zip(seen).filter(|(caller, _)| caller.family == family);
-        of_family.map(|(_, seen)| seen.left).max() == Some(0)
     }
 }
 
@@ -126,12 +110,6 @@ fn open(family: IpFamily) -> rustix::io::Result<OwnedFd> {
         IpFamily::V6 => AddressFamily::INET6,
     };
     socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
-}
-
-/// Gives a socket an address of this namespace, and a port.
-fn bound(socket: &OwnedFd, source: IpAddr) -> rustix::io::Result<SocketAddr> {
-    bind(socket, &SocketAddr::new(source, 0))?;
-    SocketAddr::try_from(getsockname(socket)?).map_err(|_unnamed: Errno| Errno::AFNOSUPPORT)
 }
 
 /// Somebody behind the default route, to whom most are allowed to talk if they are allowed to talk to anybody. One of those whom
