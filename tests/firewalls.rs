@@ -342,3 +342,86 @@ fn connections_outlive_a_reload_of_a_firewall_that_lets_pass() {
         assert!(!report.finished.stderr.contains("note:"), "{}", report.finished.stderr);
     }
 }
+
+/// Gets through, waits for a sign, and tries in vain from then on, until another sign.
+const TRY_ON: &str = "
+    until TRY; do :; done; touch first
+    while ! test -e changed; do sleep 0.05; done
+    while ! test -e told; do TRY && exit 2; sleep 0.1; done; exit 0";
+
+/// What is said of a firewall that was open, and then dropped what `attempt` sends.
+#[track_caller]
+fn check_told(lab: &Lab, options: &[&str], change: &str, attempt: &str) {
+    let script = TRY_ON.replace("TRY", attempt);
+    let process: Process = lab.start(&[options, &["-o", "trace.pcap", "sh", "-c", &script]].concat());
+    let first = lab.dir.join("first");
+    until("the first got through", LONG, || first.exists().then_some(()));
+    lab.host.sh(change);
+    std::fs::write(lab.dir.join("changed"), "").expect("our directory");
+    until("it is told", LONG, || process.stderr().contains(TOLD).then_some(()));
+    std::fs::write(lab.dir.join("told"), "").expect("our directory");
+    let said = process.wait().succeeded().stderr;
+    assert_eq!(said.matches("note:").count(), 1, "{change}: {said}");
+    assert!(said.contains(" so far; --net proxy goes around that\n"), "{said}");
+    for file in ["first", "changed", "told"] {
+        std::fs::remove_file(lab.dir.join(file)).expect("it was there");
+    }
+}
+
+#[test]
+fn a_firewall_that_begins_to_drop_is_told_of() {
+    let lab = Lab::new(&Plan { second_uplink: true, ..Plan::default() });
+    let curl = "curl -s -o /dev/null --max-time 1 http://198.51.100.2/whoami";
+    check_told(&lab, &[], DOCKER, curl);
+    lab.host.sh("iptables-nft -P FORWARD ACCEPT; ip6tables-nft -P FORWARD ACCEPT; nft flush ruleset");
+    // It answers, so that the program's attempts are over at once.
+    check_told(&lab, &["--net", "nat"], &firewalld(), curl);
+    lab.host.sh("nft delete table inet firewalld");
+    let dig = "dig +short +tries=1 +time=1 @198.51.100.2 www.lab.test A >/dev/null";
+    let drops = "nft 'add table inet f; add chain inet f c { type filter hook forward priority 0; }
+        add rule inet f c udp dport 53 drop'";
+    check_told(&lab, &["-d", "up0"], drops, dig);
+}
+
+#[test]
+fn iptables_legacy_that_begins_to_drop_is_told_of() {
+    let Some(lab) = lab_with_legacy() else { return };
+    lab.host.sh("iptables-legacy -P FORWARD ACCEPT; ip6tables-legacy -P FORWARD ACCEPT");
+    check_told(&lab, &[], LEGACY, "curl -s -o /dev/null --max-time 1 http://[2001:db8:1::2]/whoami");
+}
+
+/// Whoever ends for it is told why, however soon that is.
+#[test]
+fn a_program_that_ends_with_the_first_packet_dropped_is_told_why() {
+    let lab = Lab::new(&Plan::default());
+    let script =
+        "touch first; while ! test -e changed; do sleep 0.05; done; curl -s http://198.51.100.2/whoami";
+    let process = lab.start(&["-o", "trace.pcap", "sh", "-c", script]);
+    let first = lab.dir.join("first");
+    until("it has begun", LONG, || first.exists().then_some(()));
+    lab.host.sh(&firewalld());
+    std::fs::write(lab.dir.join("changed"), "").expect("our directory");
+    // What curl says of a connection that fails.
+    let said = process.wait().ended_with(7).stderr;
+    assert!(said.contains(&format!("{TOLD} 1 so far")), "{said}");
+}
+
+/// Packets by the hundred, other runs that come and go: none is lost.
+#[test]
+fn what_is_not_dropped_is_not_told_of() {
+    let lab = lab_with("iptables-nft -A FORWARD -j ACCEPT; ip6tables-nft -A FORWARD -j ACCEPT");
+    let script = "for n in $(seq 20); do curl -s http://198.51.100.2/whoami; curl -s http://[2001:db8:1::2]/whoami; done >/dev/null
+        touch done; sleep 2.5";
+    let process = lab.start(&["-o", "trace.pcap", "sh", "-c", script]);
+    let done = lab.dir.join("done");
+    until("it is done", LONG, || {
+        let other = lab.start(&["-q", "-o", "other.pcap", "curl", "-s", "http://198.51.100.2/whoami"]).wait();
+        assert_eq!(other.succeeded().stderr, "");
+        done.exists().then_some(())
+    });
+    let said = process.wait().succeeded().stderr;
+    assert!(!said.contains("note:"), "{said}");
+}
+
+const TOLD: &str = "this host's firewall drops some of the program's packets:";
+const LONG: Duration = Duration::from_mins(1);

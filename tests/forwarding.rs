@@ -151,18 +151,17 @@ fn the_table_is_ours_alone_and_says_what_it_does() {
     let process = running(&lab, &[]);
     let inner =
         nsntrace_testkit::Member::read(process.pid()).and_then(|front| front.inner_pid()).expect("it runs");
-    let tables = lab.host.sh("nft -j list ruleset | jq -r '.nftables[].table.name // empty' | sort | xargs");
-    assert_eq!(tables.trim(), format!("admin nsntrace-{inner}"));
-    let rules = lab
-        .host
-        .sh(&format!("nft -j list table inet nsntrace-{inner} | jq -c '.nftables[].rule.expr // empty'"));
+    // Not as JSON: nft of Debian 12 uses what it has freed when it prints a table with an owner.
+    let tables = lab.host.sh("nft list tables | sort");
+    assert_eq!(tables, format!("table inet admin\ntable inet nsntrace-{inner}\n"));
+    let rules = lab.host.sh(&format!("nft list table inet nsntrace-{inner}"));
     assert!(rules.contains("masquerade"), "{rules}");
     let address =
         process.stderr().lines().nth(1).expect("line 2").split(' ').next_back().expect("a word").to_owned();
     assert!(rules.contains(address.trim_end_matches('.').rsplit_once('.').expect("dots").0), "{rules}");
     lab.host.sh("nft flush ruleset");
-    let tables = lab.host.sh("nft -j list ruleset | jq -r '.nftables[].table.name // empty' | xargs");
-    assert_eq!(tables.trim(), format!("nsntrace-{inner}"), "an admin's flush leaves the trace working");
+    let tables = lab.host.sh("nft list tables");
+    assert_eq!(tables, format!("table inet nsntrace-{inner}\n"), "an admin's flush leaves the trace working");
     process.signal(15);
     process.wait().ended_with(143);
     lab.host.sh("nft add table inet admin; nft add chain inet admin forward '{ type filter hook forward priority 0; }'");

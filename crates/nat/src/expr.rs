@@ -17,8 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nsntrace_netlink::AttributeWriter;
 
 use crate::uapi::{
-    CT_STATE_ESTABLISHED, CT_STATE_RELATED, NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_UNSPEC,
-    NFT_CMP_EQ, NFT_CMP_NEQ, NFT_CT_STATE, NFT_META_IIF, NFT_META_IIFNAME, NFT_META_L4PROTO,
+    CT_STATE_ESTABLISHED, CT_STATE_NEW, CT_STATE_RELATED, NF_ACCEPT, NF_DROP, NFPROTO_IPV4, NFPROTO_IPV6,
+    NFPROTO_UNSPEC, NFT_CMP_EQ, NFT_CMP_NEQ, NFT_CT_STATE, NFT_META_IIF, NFT_META_IIFNAME, NFT_META_L4PROTO,
     NFT_META_NFPROTO, NFT_META_OIF, NFT_META_OIFNAME, NFT_PAYLOAD_NETWORK_HEADER,
     NFT_PAYLOAD_TRANSPORT_HEADER, NFT_REG_1, NFT_REG_VERDICT, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN,
     NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_CMP_SREG,
@@ -50,6 +50,8 @@ pub(crate) enum Expr<'a> {
     Ipv6Source(Ipv6Addr),
     /// `ct state established,related`
     IsReply,
+    /// `ct state new`
+    IsNew,
     /// `masquerade`
     Masquerade,
     /// `meta l4proto PROTOCOL`
@@ -107,11 +109,8 @@ impl Expr<'_> {
             }
             Self::Ipv4Source(address) => compare_source(a, NFPROTO_IPV4, IPV4_SADDR, &address.octets()),
             Self::Ipv6Source(address) => compare_source(a, NFPROTO_IPV6, IPV6_SADDR, &address.octets()),
-            Self::IsReply => {
-                load_ct_state(a);
-                keep_bits(a, &(CT_STATE_ESTABLISHED | CT_STATE_RELATED).to_ne_bytes());
-                compare(a, NFT_CMP_NEQ, &0_u32.to_ne_bytes());
-            }
+            Self::IsReply => compare_ct_state(a, CT_STATE_ESTABLISHED | CT_STATE_RELATED),
+            Self::IsNew => compare_ct_state(a, CT_STATE_NEW),
             Self::Masquerade => instruction(a, "masq", |_| {}),
             Self::Protocol(protocol) => {
                 load_meta(a, NFT_META_L4PROTO);
@@ -156,11 +155,14 @@ fn load_meta(a: &mut AttributeWriter<'_>, key: u32) {
     });
 }
 
-fn load_ct_state(a: &mut AttributeWriter<'_>) {
+/// Whether the state is one of `states`.
+fn compare_ct_state(a: &mut AttributeWriter<'_>, states: u32) {
     instruction(a, "ct", |a| {
         a.u32_be(NFTA_CT_DREG, NFT_REG_1);
         a.u32_be(NFTA_CT_KEY, NFT_CT_STATE);
     });
+    keep_bits(a, &states.to_ne_bytes());
+    compare(a, NFT_CMP_NEQ, &0_u32.to_ne_bytes());
 }
 
 /// An `inet` table sees both families: ask which one before reading the header.

@@ -43,19 +43,19 @@ pub enum HandedOver {
 }
 
 /// Whose packets.
-#[derive(Clone, Copy)]
-pub(crate) struct Traffic<'a> {
+#[derive(Debug)]
+pub(crate) struct Traffic {
     pub(crate) device: u32,
     /// How the names of such devices begin, of other runs too.
-    pub(crate) device_prefix: &'a str,
-    pub(crate) only_via: Option<&'a str>,
+    pub(crate) device_prefix: String,
+    pub(crate) only_via: Option<String>,
 }
 
 /// Adds the chain, by the first expression that the kernel has.
 pub(crate) fn begin(
     socket: &mut Socket,
     table: &str,
-    traffic: Traffic<'_>,
+    traffic: &Traffic,
     number: u16,
 ) -> Result<HandedOver, NatError> {
     match add(socket, table, traffic, Expr::Queue(number)) {
@@ -73,14 +73,14 @@ pub(crate) fn end(socket: &mut Socket, table: &str) -> Result<(), NatError> {
     transaction.commit(socket)
 }
 
-fn add(socket: &mut Socket, table: &str, traffic: Traffic<'_>, queue: Expr<'_>) -> Result<(), NatError> {
+fn add(socket: &mut Socket, table: &str, traffic: &Traffic, queue: Expr<'_>) -> Result<(), NatError> {
     let (comes, goes) = (Expr::Iif(traffic.device), Expr::Oif(traffic.device));
     let mut transaction = Transaction::new(table);
     transaction.add_chain(PAST);
-    if let Some(only_via) = traffic.only_via {
+    if let Some(only_via) = &traffic.only_via {
         transaction.add_rule(PAST, &[comes, Expr::OifNameIsNot(only_via), Expr::Drop]);
     }
-    transaction.add_rule(PAST, &[comes, Expr::OifNameBeginsNotWith(traffic.device_prefix), queue]);
+    transaction.add_rule(PAST, &[comes, Expr::OifNameBeginsNotWith(&traffic.device_prefix), queue]);
     transaction.add_rule(PAST, &[goes, Expr::IsReply, queue]);
     transaction.commit(socket)
 }

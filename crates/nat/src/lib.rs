@@ -37,9 +37,11 @@ mod table;
 mod tproxy;
 mod transaction;
 mod uapi;
+mod watch;
 
 pub use error::{NatError, Step};
 pub use handover::HandedOver;
 pub use stale::remove_stale;
 pub use table::{Nat, Owner, Spec};
 pub use tproxy::{Ports, lead_to_proxy};
+pub use watch::Begun;

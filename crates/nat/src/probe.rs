@@ -22,12 +22,14 @@ use nsntrace_netlink::{Attribute, Batch, Message, Socket};
 use crate::{
     NatError, Step,
     expr::Expr,
+    handover::Traffic,
     transaction::{BaseChain, Policy, Transaction, nfgenmsg, nft_type},
     uapi::{
         NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NFPROTO_INET, NFT_MSG_GETRULE, NFT_MSG_NEWRULE,
         NFTA_COUNTER_PACKETS, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
         NFTA_RULE_TABLE,
     },
+    watch,
 };
 
 /// Counts what comes from `sources` and nobody drops, and drops it.
@@ -49,15 +51,18 @@ pub(crate) fn read(socket: &mut Socket, table: &str) -> Result<Vec<u64>, NatErro
     counters(socket, table, PROBE)
 }
 
-/// Ends the counting.
-pub(crate) fn end(socket: &mut Socket, table: &str) -> Result<(), NatError> {
+/// Ends the counting, and begins to watch what is `watched`.
+pub(crate) fn end(socket: &mut Socket, table: &str, watched: Option<&Traffic>) -> Result<(), NatError> {
     let mut transaction = Transaction::new(table);
     transaction.delete_chain(PROBE);
+    if let Some(traffic) = watched {
+        watch::add(&mut transaction, traffic);
+    }
     transaction.commit(socket)
 }
 
 /// The counter of each rule of a chain.
-fn counters(socket: &mut Socket, table: &str, chain: BaseChain) -> Result<Vec<u64>, NatError> {
+pub(crate) fn counters(socket: &mut Socket, table: &str, chain: BaseChain) -> Result<Vec<u64>, NatError> {
     let mut request = Batch::new();
     request.dump(nft_type(NFT_MSG_GETRULE), &nfgenmsg(NFPROTO_INET, 0), |a| {
         a.str(NFTA_RULE_TABLE, table);

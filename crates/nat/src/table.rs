@@ -21,12 +21,13 @@ use nsntrace_netlink::{Family, Refusal, RequestError, Socket, SocketError};
 use rustix::io::Errno;
 
 use crate::{
-    HandedOver, NatError, Step,
+    Begun, HandedOver, NatError, Step,
     handover::{self, Traffic},
     probe,
     rules::{add_all, replace_guards},
     transaction::Transaction,
     uapi::NFT_TABLE_F_OWNER,
+    watch,
 };
 
 /// Which process a table is for. It gives the table its name, and its comment.
@@ -63,9 +64,7 @@ pub struct Spec<'a> {
 pub struct Nat {
     socket: Socket,
     table: String,
-    device: u32,
-    device_prefix: String,
-    only_via: Option<String>,
+    traffic: Traffic,
     is_owned: bool,
     is_removed: bool,
 }
@@ -107,7 +106,7 @@ impl Nat {
     pub fn set_guarded<S: AsRef<str>>(&mut self, guarded: &[S]) -> Result<(), NatError> {
         guarded.iter().try_for_each(|name| check_name(name.as_ref()))?;
         let mut transaction = Transaction::new(&self.table);
-        replace_guards(&mut transaction, &self.device_prefix, guarded);
+        replace_guards(&mut transaction, &self.traffic.device_prefix, guarded);
         transaction.commit(&mut self.socket)
     }
 
@@ -127,12 +126,20 @@ impl Nat {
         probe::read(&mut self.socket, &self.table)
     }
 
-    /// Ends the probe: the sources are like any other.
+    /// Ends the probe: the sources are like any other. From now on what they begin [is counted](Self::begun), if it is to be watched.
     ///
     /// # Errors
-    /// [`NatError::Refused`]: `ENOENT` when there was none.
-    pub fn end_probe(&mut self) -> Result<(), NatError> {
-        probe::end(&mut self.socket, &self.table)
+    /// [`NatError::Refused`]: `ENOENT` when there was none; `EEXIST` when it is watched already.
+    pub fn end_probe(&mut self, watch: bool) -> Result<(), NatError> {
+        probe::end(&mut self.socket, &self.table, watch.then_some(&self.traffic))
+    }
+
+    /// What was seen of packets that began something, or waited for its first answer.
+    ///
+    /// # Errors
+    /// [`NatError::Refused`], [`NatError::Netlink`].
+    pub fn begun(&mut self) -> Result<Begun, NatError> {
+        watch::read(&mut self.socket, &self.table)
     }
 
     /// Hands over what comes and goes by the device to queue `number` of nfnetlink_queue, before other tables filter it. Whoever reads the
@@ -141,12 +148,7 @@ impl Nat {
     /// # Errors
     /// [`NatError::Unsupported`] where the kernel has no rule for it; [`NatError::Refused`]: `EEXIST` when it was done before.
     pub fn hand_over(&mut self, number: u16) -> Result<HandedOver, NatError> {
-        let traffic = Traffic {
-            device: self.device,
-            device_prefix: &self.device_prefix,
-            only_via: self.only_via.as_deref(),
-        };
-        handover::begin(&mut self.socket, &self.table, traffic, number)
+        handover::begin(&mut self.socket, &self.table, &self.traffic, number)
     }
 
     /// Hands over nothing any more.
@@ -192,9 +194,11 @@ impl Nat {
                     return Ok(Self {
                         socket,
                         table,
-                        device: spec.device,
-                        device_prefix: spec.device_prefix.to_owned(),
-                        only_via: spec.only_via.map(str::to_owned),
+                        traffic: Traffic {
+                            device: spec.device,
+                            device_prefix: spec.device_prefix.to_owned(),
+                            only_via: spec.only_via.map(str::to_owned),
+                        },
                         is_owned: flags & NFT_TABLE_F_OWNER != 0,
                         is_removed: false,
                     });

@@ -16,6 +16,7 @@ pub(crate) const NF_IP_PRI_MANGLE: i32 = -150;
 pub(crate) const NF_IP_PRI_RAW: i32 = -300;
 pub(crate) const NF_IP_PRI_FILTER: i32 = 0;
 pub(crate) const NF_IP_PRI_NAT_SRC: i32 = 100;
+pub(crate) const NF_IP_PRI_LAST: i32 = i32::MAX;
 
 /// linux/netfilter/nfnetlink.h
 pub(crate) const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
@@ -120,9 +121,10 @@ pub(crate) const NFTA_CT_DREG: u16 = 1;
 pub(crate) const NFTA_CT_KEY: u16 = 2;
 
 /// `linux/netfilter/nf_conntrack_common.h`: `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)`,
-/// `NF_CT_STATE_BIT(IP_CT_RELATED)`.
+/// `NF_CT_STATE_BIT(IP_CT_RELATED)`, `NF_CT_STATE_BIT(IP_CT_NEW)`.
 pub(crate) const CT_STATE_ESTABLISHED: u32 = 1 << 1;
 pub(crate) const CT_STATE_RELATED: u32 = 1 << 2;
+pub(crate) const CT_STATE_NEW: u32 = 1 << 3;
 
 /// `linux/netfilter/nfnetlink_conntrack.h`: `enum cntl_msg_types`, `enum ctattr_type`, `enum ctattr_tuple`,
 /// `enum ctattr_ip`, `enum ctattr_filter`.

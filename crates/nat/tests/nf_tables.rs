@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nsntrace_nat::{HandedOver, Nat, NatError, Owner, Ports, Spec, conntrack, lead_to_proxy, remove_stale};
+use nsntrace_nat::{
+    Begun, HandedOver, Nat, NatError, Owner, Ports, Spec, conntrack, lead_to_proxy, remove_stale,
+};
 use nsntrace_testkit::{Netns, eventually, isolated, isolated_by, sh};
 use rustix::io::Errno;
 
@@ -361,7 +363,7 @@ try: s.connect((sys.argv[2], 443))
 except OSError: pass' ";
     t.sh(&format!("{connect} 2 203.0.113.1; {connect} 10 2001:db8:1::1"));
     let passed = nat.probed().unwrap();
-    nat.end_probe().unwrap();
+    nat.end_probe(false).unwrap();
     passed.try_into().unwrap()
 }
 
@@ -384,6 +386,47 @@ fn a_probe_tells_whether_somebody_drops() {
         sh("nft delete table inet f");
         assert_eq!(probe(&mut nat, &t), [1, 1]);
         assert_eq!(sh("nft list ruleset"), before, "nothing of it is left");
+    });
+}
+
+#[test]
+fn what_is_watched_is_what_the_device_begins() {
+    isolated(|| {
+        let World { t, s, l } = world();
+        let mut nat = Nat::install(&spec()).unwrap();
+        nat.begin_probe(&["10.203.0.1".parse().unwrap()]).unwrap();
+        nat.end_probe(true).unwrap();
+        for (chain, priority) in [("entered", "raw"), ("left", "2147483647")] {
+            assert_eq!(
+                rules(nat.table(), chain),
+                [
+                    &format!("type filter hook forward priority {priority}; policy accept;"),
+                    "ct state new iif \"nst0\" oifname != \"nst*\" counter packets 0 bytes 0",
+                ]
+            );
+        }
+        // Of answers, and of others, nothing is counted.
+        assert!(reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1") && reaches(&l, "203.0.113.1"));
+        assert!(reaches(&s, "192.0.2.1"));
+        assert_eq!(nat.begun().unwrap(), Begun { entered: 2, left: 2 });
+        sh("nft 'add table ip f; add chain ip f c { type filter hook forward priority 200; policy drop; }'");
+        assert!(!reaches(&t, "203.0.113.1") && reaches(&t, "2001:db8:1::1"));
+        let Begun { entered, left } = nat.begun().unwrap();
+        assert_eq!((left, entered > left), (3, true));
+    });
+}
+
+#[test]
+fn what_our_own_rules_drop_is_not_watched() {
+    isolated(|| {
+        let World { t, s: _s, l: _l } = world();
+        let mut nat = Nat::install(&Spec { only_via: Some("lan0"), ..spec() }).unwrap();
+        nat.begin_probe(&["10.203.0.1".parse().unwrap()]).unwrap();
+        nat.end_probe(true).unwrap();
+        assert!(!reaches(&t, "203.0.113.1"));
+        assert_eq!(nat.begun().unwrap(), Begun::default());
+        assert!(reaches(&t, "192.0.2.1"));
+        assert_eq!(nat.begun().unwrap(), Begun { entered: 1, left: 1 });
     });
 }
 

@@ -10,6 +10,7 @@ mod nat;
 mod proxy;
 
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use nsntrace_link::{IfIndex, IpFamily, Link, RouteSocket};
 use nsntrace_netns::Netns;
@@ -45,6 +46,16 @@ trait Way {
 
     /// Follows what has changed. What cannot be followed is said, and does not end the trace.
     fn follow(&mut self) -> Result<(), Failure>;
+
+    /// When to [look](Self::look), if that is of use.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Looks whether packets still get through. That they do not is said, once.
+    fn look(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 impl Network {
@@ -108,6 +119,16 @@ impl Network {
     /// Follows what has changed around us. What cannot be followed is said, and does not end the trace.
     pub(crate) fn follow(&mut self) -> Result<(), Failure> {
         self.way.follow()
+    }
+
+    /// When to look whether packets still get through, if that is of use.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.way.due()
+    }
+
+    /// Looks. That they do not get through is said, and does not end the trace.
+    pub(crate) fn look(&mut self) -> Result<(), Failure> {
+        self.way.look()
     }
 
     /// Takes everything back, goes on past what fails. The slow part of a run: the user has the prompt by now.

@@ -94,16 +94,21 @@ impl<'a> Service<'a> {
             self.channel.report(&Report::Note(NO_WITNESS.to_owned()));
         }
         self.wait_for_connections(linger);
+        self.look();
         self.end_recording();
         let survivors = self.netns.members();
         self.wait_for_recorder();
+        // Nothing is on its way any more.
+        self.look();
         self.recorder.end_keys();
         self.close(survivors);
     }
 
     /// Waits for something to do, at most until `deadline`, and does it.
     fn serve(&mut self, deadline: Option<Instant>) {
-        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        let due = if self.is_down { None } else { self.network.due() };
+        let until = [deadline, due].into_iter().flatten().min();
+        let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         // The end-of-file of a front that is gone would be ready for ever.
         let channel = (self.state != State::Orphaned).then(|| self.channel.as_fd());
         let relay = Some(self.relay.as_fd());
@@ -117,11 +122,26 @@ impl<'a> Service<'a> {
         }
         let served = if relay { self.relay.service().map_err(Failure::from) } else { Ok(()) };
         let followed = if network || thread { self.network.follow() } else { Ok(()) };
-        for failure in [served, followed].into_iter().filter_map(Result::err) {
-            self.channel.report(&Report::Note(failure.message));
+        for result in [served, followed] {
+            self.note(result);
+        }
+        if due.is_some_and(|due| Instant::now() >= due) {
+            self.look();
         }
         if done {
             self.take_outcome();
+        }
+    }
+
+    /// Looks whether packets get through, and tells if they do not.
+    fn look(&mut self) {
+        let looked = self.network.look();
+        self.note(looked);
+    }
+
+    fn note(&self, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.channel.report(&Report::Note(failure.message));
         }
     }
 
@@ -208,9 +228,8 @@ impl<'a> Service<'a> {
         second.set_up(IfIndex::LOOPBACK).set_down(IfIndex::LOOPBACK);
         // A link that the program took down or away itself is quiet, too.
         let _quiet = self.inside.apply(&first);
-        if let Err(failure) = self.recorder.end_capture() {
-            self.channel.report(&Report::Note(failure.message));
-        }
+        let ended = self.recorder.end_capture();
+        self.note(ended);
         let _quiet = self.inside.apply(&second);
         self.recorder.stop();
     }

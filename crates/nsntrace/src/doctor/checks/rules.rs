@@ -40,7 +40,7 @@ pub(super) fn counters(bench: &mut Bench) -> Answer {
     let table = table(bench)?;
     table.begin_probe(&[PROGRAM_V4.into(), PROGRAM_V6.into()])?;
     let counted = table.probed()?;
-    table.end_probe()?;
+    table.end_probe(true)?;
     if counted.len() == 2 {
         return THERE;
     }

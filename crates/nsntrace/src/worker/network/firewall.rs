@@ -2,23 +2,35 @@
 //!
 //! # Theory of operation
 //! [`knock`] looks whether it drops. If it does, [`bypass`] leads the packets of the wire past it, and another knock tells whether
-//! that helps: where it does not, somebody drops before the bypass begins or in another hook. docs/firewalls.md has the whole of it.
+//! that helps: where it does not, somebody drops before the bypass begins or in another hook. If it does not drop, [`vigil`] looks on.
+//! docs/firewalls.md has the whole of it.
 
 mod bypass;
 mod knock;
+mod vigil;
 
 use nsntrace_link::{IpFamily, RouteSocket};
 use nsntrace_nat::Nat as Table;
 
-pub(super) use self::bypass::Bypass;
+use self::bypass::Bypass;
 use self::knock::Knock;
 pub(crate) use self::knock::Knocks;
+use self::vigil::Vigil;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::worker::wire::Wire;
 
-/// Sees to it that packets of the wire get through, and says in `notes` what that took. `None` where nobody drops them, or where the user
-/// insists on NAT and there is no way past.
+/// What stands behind packets of the wire that get through.
+pub(super) enum Passage {
+    /// Nobody drops them, as it seems.
+    Open(Vigil),
+    /// Somebody does, and they go past him.
+    Past(Bypass),
+    /// Somebody does, and the user insists on NAT.
+    Shut,
+}
+
+/// Sees to it that packets of the wire get through, and says in `notes` what that took.
 ///
 /// # Errors
 /// The firewall drops, and the user has not insisted on NAT, or respects it.
@@ -29,16 +41,16 @@ pub(super) fn pass(
     table: &mut Table,
     wire: &Wire,
     notes: &mut Vec<String>,
-) -> Result<Option<Bypass>, Failure> {
+) -> Result<Passage, Failure> {
     let Knocks { before, after } = knocks;
-    let Some(obstacle) = look(before, host, table, wire)? else { return Ok(None) };
+    let Some(obstacle) = look(before, host, table, wire)? else { return Ok(Passage::Open(Vigil::begin())) };
     if plan.options.respect_firewall {
         return Err(Failure::new(obstacle).hint(RESPECTED));
     }
     let failure = match go_past(after, host, table, wire) {
         Ok(bypass) => {
             notes.push(format!("{obstacle}: the program's go past it (not with --respect-firewall)"));
-            return Ok(Some(bypass));
+            return Ok(Passage::Past(bypass));
         }
         Err(failure) => failure,
     };
@@ -47,7 +59,7 @@ pub(super) fn pass(
         return Err(Failure::new(message));
     }
     notes.push(format!("{message}; --net proxy goes around that"));
-    Ok(None)
+    Ok(Passage::Shut)
 }
 
 /// Makes a bypass that helps, or none.

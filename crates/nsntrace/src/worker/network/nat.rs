@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
+use std::time::Instant;
 
 use nsntrace_lease::Presence;
 use nsntrace_link::{Monitor, RouteSocket};
@@ -12,7 +13,7 @@ use nsntrace_nat::{Nat as Table, Owner, Spec};
 use nsntrace_netns::{Netns, name};
 use rustix::process::Pid;
 
-use super::firewall::{self, Bypass};
+use super::firewall::{self, Passage};
 use super::{Knocks, Network, Uplink, Watched, Way};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
@@ -29,7 +30,7 @@ struct Nat {
     uplinks: Uplinks,
     table: Table,
     /// Behind the table, which hands packets over to it.
-    bypass: Option<Bypass>,
+    passage: Passage,
     host: RouteSocket,
     monitor: Monitor,
     /// Last: as long as it stands, nobody heals what is still to be taken back.
@@ -76,21 +77,24 @@ pub(super) fn make(
     let outside = Side { route: &mut host, monitor: &mut monitor };
     wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
     uplinks.refresh(&mut host, &mut table)?;
-    let bypass = firewall::pass(plan, knocks, &mut host, &mut table, &wire, &mut notes)?;
+    let passage = firewall::pass(plan, knocks, &mut host, &mut table, &wire, &mut notes)?;
     show(netns, front, &mut presence, &mut notes)?;
-    let nat = Nat { detour, uplinks, table, bypass, host, monitor, presence };
+    let nat = Nat { detour, uplinks, table, passage, host, monitor, presence };
     Ok(Network { way: Box::new(nat), wire, transport: Transport::Nat, interface: uplink.name, notes })
 }
 
 impl Way for Nat {
     /// Readable when links, routes or forwarding of the host have changed, and when the way past its firewall has closed.
     fn watched(&self) -> Watched<'_> {
-        [Some(self.monitor.as_fd()), self.bypass.as_ref().and_then(Bypass::closed)]
+        let closed = if let Passage::Past(bypass) = &self.passage { bypass.closed() } else { None };
+        [Some(self.monitor.as_fd()), closed]
     }
 
     /// Follows what has changed on the host, but for what other runs do.
     fn follow(&mut self) -> Result<(), Failure> {
-        self.bypass.as_mut().map_or(Ok(()), Bypass::outcome)?;
+        if let Passage::Past(bypass) = &mut self.passage {
+            bypass.outcome()?;
+        }
         let (mut is_ours, bystanders) = (false, self.uplinks.bystanders());
         self.monitor.drain(|change| is_ours |= bystanders.is_ours(&change))?;
         if !is_ours {
@@ -100,6 +104,16 @@ impl Way for Nat {
             detour.follow()?;
         }
         self.uplinks.refresh(&mut self.host, &mut self.table)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if let Passage::Open(vigil) = &self.passage { Some(vigil.due()) } else { None }
+    }
+
+    fn look(&mut self) -> Result<(), Failure> {
+        let Passage::Open(vigil) = &mut self.passage else { return Ok(()) };
+        // Said once.
+        vigil.look(&mut self.table).inspect_err(|_| self.passage = Passage::Shut)
     }
 }
 

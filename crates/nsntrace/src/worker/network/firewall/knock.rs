@@ -28,7 +28,8 @@ pub(crate) struct Knocks {
 impl Knocks {
     /// Opens the sockets in the calling thread's namespace.
     pub(crate) fn open() -> Result<Self, Failure> {
-        Ok(Self { before: Knock::open(BY_THE_KERNEL, 1)?, after: Knock::open(BY_A_THREAD, ROUNDS)? })
+        let before = Knock::open(BY_THE_KERNEL, 1, true)?;
+        Ok(Self { before, after: Knock::open(BY_A_THREAD, ROUNDS, false)? })
     }
 }
 
@@ -36,6 +37,8 @@ impl Knocks {
 pub(super) struct Knock {
     /// Many times what a packet needs from one hook to the next. Waited for only where somebody drops it.
     patience: Duration,
+    /// Whether the table watches a way that is open from then on. Of what goes past others it would not see whether it leaves.
+    is_watched: bool,
     callers: Vec<Caller>,
 }
 
@@ -48,7 +51,7 @@ struct Caller {
 
 impl Knock {
     /// So many callers of each family, one after the other.
-    fn open(patience: Duration, rounds: u32) -> Result<Self, Failure> {
+    fn open(patience: Duration, rounds: u32, is_watched: bool) -> Result<Self, Failure> {
         let mut callers = Vec::new();
         for delay in (0..rounds).map(|round| PAUSE * round) {
             for family in IpFamily::ALL {
@@ -60,7 +63,7 @@ impl Knock {
                 }
             }
         }
-        Ok(Self { patience, callers })
+        Ok(Self { patience, is_watched, callers })
     }
 
     /// Which families do not get through, of those that have an address here and a default route on the host.
@@ -74,10 +77,12 @@ impl Knock {
         }
         let addresses: Vec<_> = sources.iter().map(|(_, address)| *address).collect();
         table.begin_probe(&addresses)?;
+        let is_watched = self.is_watched;
         // No caller is left to send anything when it has ended.
         let passed = self.knock(table, sources);
-        // Whatever came of it, the program's connections are not to be counted, let alone dropped.
-        table.end_probe()?;
+        let is_open = passed.as_ref().is_ok_and(|passed| !passed.contains(&0));
+        // Whatever came of it, the program's connections are not to be dropped.
+        table.end_probe(is_watched && is_open)?;
         let refused = sources.iter().zip(passed?).filter(|(_, passed)| *passed == 0);
         Ok(refused.map(|((family, _), _)| *family).collect())
     }
