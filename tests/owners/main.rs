@@ -1,6 +1,7 @@
 //! Whose packets they are: what the file and the report say, against what the processes said themselves.
 #![forbid(unsafe_code)]
 
+mod accepted;
 mod listeners;
 mod losses;
 mod successors;

@@ -13,7 +13,7 @@ import threading
 import time
 
 ECHO, SINK = ("198.51.100.2", 7), ("198.51.100.2", 9)
-CLONE_NEWNET, CLONE_NEWUSER, X32 = 0x40000000, 0x10000000, 0x40000000
+CLONE_NEWNET, CLONE_NEWUSER, CLONE_NEWPID, X32 = 0x40000000, 0x10000000, 0x20000000, 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 using = []
 
@@ -94,6 +94,63 @@ def i386(kind, there, by_socketcall):
     use(s)
 
 
+class Ring:
+    """One request of io_uring(7) at a time. A kernel without it fails the test."""
+
+    SETUP, ENTER, CONNECT, SOCKET, GETEVENTS = 425, 426, 16, 45, 1
+
+    def __init__(self):
+        parameters = ctypes.create_string_buffer(120)
+        self.fd = libc.syscall(self.SETUP, 1, parameters)
+        assert self.fd >= 0, os.strerror(ctypes.get_errno())
+        words = struct.unpack("=30I", parameters.raw)
+        entries, self.sq, self.cq = words[:2], words[10:20], words[20:30]
+        flags, access = mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+        self.submissions = mmap.mmap(self.fd, self.sq[6] + 4 * entries[0], flags, access, offset=0)
+        self.completions = mmap.mmap(self.fd, self.cq[5] + 16 * entries[1], flags, access, offset=0x8000000)
+        self.entries = mmap.mmap(self.fd, 64 * entries[0], flags, access, offset=0x10000000)
+
+    def ask(self, operation, fd, offset, pointer, len_or_protocol):
+        """What the call of that name returns."""
+        self.entries[:64] = struct.pack("=BBHiQQI36x", operation, 0, 0, fd, offset, pointer, len_or_protocol)
+        (tail,) = struct.unpack_from("=I", self.submissions, self.sq[1])
+        struct.pack_into("=I", self.submissions, self.sq[6], 0)
+        struct.pack_into("=I", self.submissions, self.sq[1], tail + 1)
+        assert libc.syscall(self.ENTER, self.fd, 1, 1, self.GETEVENTS, None, 0) == 1
+        (head, mask) = (struct.unpack_from("=I", self.completions, self.cq[place])[0] for place in (0, 2))
+        _, result, _ = struct.unpack_from("=QiI", self.completions, self.cq[5] + 16 * (head & mask))
+        struct.pack_into("=I", self.completions, self.cq[0], head + 1)
+        assert result >= 0, os.strerror(-result)
+        return result
+
+
+def io_uring(kind, there):
+    ring, name = Ring(), ctypes.create_string_buffer(address(there), 16)
+    fd = ring.ask(Ring.SOCKET, socket.AF_INET, kind, 0, 0)
+    ring.ask(Ring.CONNECT, fd, 16, ctypes.addressof(name), 0)
+    s = socket.socket(fileno=fd)
+    say(s)
+    use(s)
+
+
+def in_a_pid_namespace():
+    """It has a number there, and is known by the one that it has here."""
+    assert libc.unshare(CLONE_NEWPID) == 0
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.write(writer, b"%d" % pid)
+        time.sleep(3600)
+    here = int(os.read(reader, 20))
+    assert os.getpid() == 1
+    for kind, there in ((socket.SOCK_DGRAM, SINK), (socket.SOCK_STREAM, ECHO)):
+        s = socket.socket(socket.AF_INET, kind)
+        s.connect(there)
+        say(s, here)
+        threading.Thread(target=use, args=(s,)).start()
+    time.sleep(3600)
+
+
 def x32():
     """Hardly any kernel has it."""
     fd = libc.syscall(X32 | 41, 2, 2, 0)
@@ -164,6 +221,9 @@ if platform.machine() == "x86_64":
         child(i386, socket.SOCK_STREAM, ECHO, by_socketcall)
         child(i386, socket.SOCK_DGRAM, SINK, by_socketcall)
     child(x32)
+child(io_uring, socket.SOCK_STREAM, ECHO)
+child(io_uring, socket.SOCK_DGRAM, SINK)
+child(in_a_pid_namespace)
 child(passed_on)
 child(elsewhere)
 child(another_user_namespace)
