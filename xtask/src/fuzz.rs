@@ -75,8 +75,9 @@ struct Seeds {
     dictionary: String,
 }
 
-const TARGETS: [Target; 3] = [
+const TARGETS: [Target; 4] = [
     Target { name: "filter_text", seeds: filter_seeds },
+    Target { name: "netlink_reply", seeds: reply_seeds },
     Target { name: "program_bytes", seeds: program_seeds },
     Target { name: "ring_block", seeds: block_seeds },
 ];
@@ -122,6 +123,17 @@ fn block_seeds(root: &Path) -> Result<Seeds> {
         inputs: vec![block],
         dictionary: concat!(r#""\x51\x00\x00\x00""#, "\n", r#""\x00\x81""#, "\n").to_owned(),
     })
+}
+
+/// What a kernel has said of everything that is asked, and words that are looked for.
+fn reply_seeds(root: &Path) -> Result<Seeds> {
+    let folder = root.join("fuzz/seeds/netlink_reply");
+    let files =
+        fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let inputs = files.map(|file| Ok(fs::read(file?.path())?)).collect::<Result<_>>()?;
+    let dictionary = ["counter", "nsntrace-1-a", "probe-in", "nsntrace pid 1 start 2"];
+    let dictionary = dictionary.iter().flat_map(|word| ["\"", word, "\\x00\"\n"]).collect();
+    Ok(Seeds { inputs, dictionary })
 }
 
 /// All frames in one input, and words of the protocols that are read.

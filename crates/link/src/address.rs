@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-fn parse(message: Message<'_>) -> Option<AssignedAddress> {
+pub(crate) fn parse(message: Message<'_>) -> Option<AssignedAddress> {
     if message.nlmsg_type() != u16::from(Rtm::Newaddr) {
         return None;
     }

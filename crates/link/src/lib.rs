@@ -23,6 +23,8 @@ mod address;
 pub mod block;
 mod error;
 mod forwarding;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod links;
 mod monitor;
 mod name;

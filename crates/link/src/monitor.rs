@@ -74,7 +74,7 @@ impl AsFd for Monitor {
 }
 
 /// `None` for a kind of message that is about nothing of ours.
-fn read(message: Message<'_>) -> Option<Change> {
+pub(crate) fn read(message: Message<'_>) -> Option<Change> {
     let change = match Rtm::from(message.nlmsg_type()) {
         Rtm::Newlink => links::read(message).map(Change::Link),
         Rtm::Dellink => links::read(message).map(Change::LinkGone),

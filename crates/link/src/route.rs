@@ -263,7 +263,7 @@ fn gateway_bytes(family: IpFamily, gateway: Option<IpAddr>) -> Vec<u8> {
     nsntrace_netlink::attributes(|a| write_gateway(a, family, gateway))
 }
 
-fn parse(message: Message<'_>) -> Option<Route> {
+pub(crate) fn parse(message: Message<'_>) -> Option<Route> {
     if message.nlmsg_type() == u16::from(Rtm::Newroute) { read(message) } else { None }
 }
 

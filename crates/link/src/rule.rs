@@ -118,7 +118,7 @@ fn write(a: &mut AttributeWriter<'_>, rule: &Rule) {
     }
 }
 
-fn parse(message: Message<'_>) -> Option<ListedRule> {
+pub(crate) fn parse(message: Message<'_>) -> Option<ListedRule> {
     if message.nlmsg_type() != u16::from(Rtm::Newrule) {
         return None;
     }

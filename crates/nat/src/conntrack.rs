@@ -51,7 +51,7 @@ pub fn forget(source: IpAddr) -> Result<usize, NatError> {
 }
 
 /// What names an entry, in the kernel's own bytes.
-struct Entry {
+pub(crate) struct Entry {
     tuple: Vec<u8>,
     zone: Option<Vec<u8>>,
     id: Option<Vec<u8>>,
@@ -96,7 +96,7 @@ fn write_filter(a: &mut AttributeWriter<'_>, source: IpAddr) {
     a.nested(CTA_FILTER, |a| a.u32(CTA_FILTER_ORIG_FLAGS, CTA_FILTER_F_CTA_IP_SRC));
 }
 
-fn parse(message: Message<'_>, source: IpAddr) -> Option<Entry> {
+pub(crate) fn parse(message: Message<'_>, source: IpAddr) -> Option<Entry> {
     if message.nlmsg_type() != ct_type(IPCTNL_MSG_CT_NEW) {
         return None;
     }

@@ -29,6 +29,8 @@
 pub mod conntrack;
 mod error;
 mod expr;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handover;
 mod probe;
 mod rules;

@@ -73,7 +73,7 @@ pub(crate) fn counters(socket: &mut Socket, table: &str, chain: BaseChain) -> Re
 }
 
 /// The counter of a rule, if it is one of this chain.
-fn counter(message: Message<'_>, table: &str, chain: &str) -> Option<u64> {
+pub(crate) fn counter(message: Message<'_>, table: &str, chain: &str) -> Option<u64> {
     let (_, rule) = message.split_header::<4>()?;
     // Old kernels list the rules of all chains.
     let is_ours = rule.get(NFTA_RULE_TABLE)?.str()? == table && rule.get(NFTA_RULE_CHAIN)?.str()? == chain;

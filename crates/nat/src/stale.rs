@@ -42,13 +42,13 @@ pub fn remove_stale(mut is_alive: impl FnMut(u32, Option<u64>) -> bool) -> Resul
 }
 
 /// A table of ours that no socket owns.
-struct PlainTable {
+pub(crate) struct PlainTable {
     name: String,
     pid: u32,
     start_time: Option<u64>,
 }
 
-fn parse(message: Message<'_>) -> Option<PlainTable> {
+pub(crate) fn parse(message: Message<'_>) -> Option<PlainTable> {
     let (header, attributes) = message.split_header::<4>()?;
     if message.nlmsg_type() != nft_type(NFT_MSG_NEWTABLE) || header[0] != NFPROTO_INET {
         return None;

@@ -31,6 +31,8 @@ mod attributes;
 mod batch;
 mod conversation;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod message;
 mod socket;
 mod subscription;

@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod message;
 mod queue;
 mod uapi;

@@ -144,7 +144,7 @@ fn request_header(af: u8, protocol: u8) -> [u8; REQUEST] {
 ///
 /// `struct inet_diag_msg`: u8 family, u8 state, u8 timer, u8 retrans, `struct inet_diag_sockid`, then five
 /// u32, of which the last is the inode.
-fn orphan_state(message: Message<'_>, af: u8) -> Option<u8> {
+pub(crate) fn orphan_state(message: Message<'_>, af: u8) -> Option<u8> {
     if message.nlmsg_type() != SOCK_DIAG_BY_FAMILY {
         return None;
     }

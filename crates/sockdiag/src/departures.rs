@@ -68,7 +68,7 @@ impl AsFd for Departures {
 }
 
 /// `struct inet_diag_msg`, then attributes, of which `INET_DIAG_PROTOCOL` is one byte.
-fn parse(message: Message<'_>) -> Option<Departure> {
+pub(crate) fn parse(message: Message<'_>) -> Option<Departure> {
     if message.nlmsg_type() != SOCK_DIAG_BY_FAMILY {
         return None;
     }

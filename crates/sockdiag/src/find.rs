@@ -72,7 +72,7 @@ fn request_header(protocol: Protocol, local: SocketAddr, peer: SocketAddr) -> [u
 }
 
 /// `struct inet_diag_msg`: u8 family, u8 state, u8 timer, u8 retrans, addresses, then five u32, of which the last is the inode.
-fn parse(message: Message<'_>) -> Option<Found> {
+pub(crate) fn parse(message: Message<'_>) -> Option<Found> {
     if message.nlmsg_type() != SOCK_DIAG_BY_FAMILY {
         return None;
     }

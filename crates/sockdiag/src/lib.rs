@@ -19,6 +19,8 @@ mod closing;
 mod departures;
 mod error;
 mod find;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod sockid;
 mod table;
 
