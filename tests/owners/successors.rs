@@ -1,5 +1,7 @@
 //! Ports of UDP that one process has after the other.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nsntrace_testkit::{Lab, Plan, Report};
 
 use super::{commented, said};
@@ -59,7 +61,18 @@ fn who_has_the_port_now_is_not_who_had_it() {
     let report = trace(&lab, HEIRS);
     let said = said(&report);
     assert_eq!(said.len(), 20);
-    assert_eq!(commented(&report, "udp.dstport", "-> "), said);
+    // That a socket has gone the kernel tells when it finds the time: some of the comments are not there then, and none is wrong.
+    let commented = commented(&report, "udp.dstport", "-> ");
+    assert!(commented.iter().all(|(port, pids)| said.get(port) == Some(pids)), "{commented:?}, {said:?}");
+    assert!(commented.len() > 10, "one that had a port is known: {commented:?}");
+    let json = std::fs::read(lab.dir.join("trace.json")).expect("it was written");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("it is JSON");
+    let conversations = json["conversations"].as_array().expect("a list").iter();
+    let reported = conversations.map(|one| {
+        let [port, pid] = [&one["peer"]["port"], &one["process"]["pid"]].map(ToString::to_string);
+        (port, BTreeSet::from([pid]))
+    });
+    assert_eq!(reported.collect::<BTreeMap<_, _>>(), said, "all is known at the end: {json}");
 }
 
 #[test]

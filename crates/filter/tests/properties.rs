@@ -84,7 +84,7 @@ fn survives(text: &str) {
             }
         }
     }
-    let bound = Duration::from_secs(20);
+    let bound = Duration::from_mins(2);
     assert!(start.elapsed() < bound, "{:?} for {}...", start.elapsed(), text.get(..60).unwrap_or(text));
 }
 

@@ -180,7 +180,9 @@ impl State {
         let (local, peer) = (address(flow.local), address(flow.remote));
         let living = self.find_living(protocol, local, peer, line);
         if protocol == sockdiag::Protocol::Udp {
-            // The one that lives need not be the one that sent the flow's first packet.
+            // The one that lives need not be the one that sent the flow's first packet, and is not if it was asked for later: then it is yet to be
+            // told whose socket has gone.
+            let living = living.filter(|living| !flow.is_outgoing || living.since_ns <= flow.first_ns);
             return self.registry.at((local, peer), flow.first_ns, living);
         }
         living.or_else(|| self.registry.departed(carrier(protocol), local, peer))
