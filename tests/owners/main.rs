@@ -59,7 +59,7 @@ for _ in range(1000):
 ";
 
 #[track_caller]
-fn thousand_children(transport: &str, script: &str, port: &str, wrong: usize) {
+fn thousand_children(transport: &str, script: &str, port: &str, [wrong, unknown]: [usize; 2]) {
     let lab = Lab::new(&Plan::default());
     let options = ["--net", transport, "-o", "trace.pcapng", "--report", "trace.json"];
     let finished = lab.start(&[&options[..], &["python3", "-c", script]].concat()).wait().succeeded();
@@ -67,8 +67,12 @@ fn thousand_children(transport: &str, script: &str, port: &str, wrong: usize) {
     let said = said(&report);
     assert_eq!(said.values().map(BTreeSet::len).sum::<usize>(), 1000);
     let commented = commented(&report, port, "-> ");
-    let mistaken: Vec<_> = said.iter().filter(|(port, pids)| commented.get(*port) != Some(*pids)).collect();
+    let (mistaken, missing): (Vec<_>, Vec<_>) = said
+        .iter()
+        .filter(|(port, pids)| commented.get(*port) != Some(*pids))
+        .partition(|(port, pids)| commented.get(*port).is_some_and(|found| !found.is_subset(pids)));
     assert!(mistaken.len() <= wrong, "{mistaken:?}: the file says {commented:?}");
+    assert!(missing.len() <= unknown, "{missing:?}: the file says {commented:?}");
 }
 
 #[test]
@@ -109,19 +113,19 @@ fn without_process_info_nobody_is_named() {
 
 #[test]
 fn a_thousand_children_that_live_for_a_moment() {
-    thousand_children("nat", CHILDREN, "tcp.srcport", 0);
+    thousand_children("nat", CHILDREN, "tcp.srcport", [0, 0]);
 }
 
 #[test]
 fn a_thousand_children_that_say_one_word() {
     // That a socket is gone is heard late, and once in a while not at all: of 10000 children, two have been wrong. On a busy machine
     // the kernel tells of some only when their packets are written.
-    thousand_children("nat", SPEAKERS, "udp.srcport", 20);
+    thousand_children("nat", SPEAKERS, "udp.srcport", [20, 500]);
 }
 
 #[test]
 fn a_thousand_children_by_proxy() {
-    thousand_children("proxy", CHILDREN, "tcp.srcport", 0);
+    thousand_children("proxy", CHILDREN, "tcp.srcport", [0, 0]);
 }
 
 /// What is connected in an unusual way is as well known, and works as well.
