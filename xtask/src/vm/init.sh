@@ -77,6 +77,17 @@ lack_modules veth nfnetlink nf_tables nft_chain_nat nft_masq nft_ct nf_conntrack
 lack nft_tproxy --net proxy
 say "lacked modules"
 
+# An ordinary user, where root alone may make user namespaces: a setting that Debian's kernels have.
+echo 0 >/proc/sys/kernel/unprivileged_userns_clone
+status=0
+mkdir /etc
+echo 'nobody:x:65534:65534::/:/bin/sh' >/etc/passwd
+start-stop-daemon -S -c nobody:65534 -x /bin/nsntrace -- -o - true >/results/refused.out 2>/results/refused.err || status=$?
+rm -r /etc
+echo $status >/results/refused
+echo 1 >/proc/sys/kernel/unprivileged_userns_clone
+say "refused a user namespace"
+
 # There is no route, there is no /etc.
 trace bare true
 say "traced a program without a network"

@@ -21,6 +21,7 @@ pub(super) fn judge(system: &System, folder: &Path, console: &Path, runs: u32) -
     let lacks = lacks::check(system, &results, &read("lacks")?)?;
     check_doctor(&results.join("doctor.json"), &diagnosis(system))?;
     check_doctor(&results.join("doctor-lacks.json"), BARE_DIAGNOSIS)?;
+    check_refusal(&read("refused")?, &read("refused.err")?)?;
     check_http(&results, &read("http.out")?)?;
     let seen = bursts(&results, runs)?;
     check_bursts(&seen, runs)?;
@@ -73,6 +74,15 @@ fn check_doctor(report: &Path, expected: &str) -> Result {
         Ok(())
     } else {
         Err(format!("the doctor found `{}`, not `{expected}`", found.trim()).into())
+    }
+}
+
+/// What a user is told whom the kernel gives no user namespace.
+fn check_refusal(status: &str, words: &str) -> Result {
+    if status == "125\n" && words == REFUSAL {
+        Ok(())
+    } else {
+        Err(format!("without user namespaces a user's trace ended with {}: {words}", status.trim()).into())
     }
 }
 
@@ -155,6 +165,8 @@ const PORT: u16 = 40_000;
 /// Of a guest whose modules are hidden, and that has no route. What takes nf_tables is not tried then.
 const BARE_DIAGNOSIS: &str = "none route-ipv4 route-ipv6 name-servers ping-sockets veth nf-tables";
 /// As vm/init.sh writes them.
+const REFUSAL: &str = "nsntrace: cannot make a user namespace, since kernel.unprivileged_userns_clone is 0: Operation not permitted (os error 1)\n\
+     hint: run nsntrace as root, or let root allow them to users: sysctl kernel.unprivileged_userns_clone=1\n";
 const PAGE: &str = "hello from the server\n";
 const BEGIN: &str = "-- begin results";
 const END: &str = "-- end results";
