@@ -64,13 +64,16 @@ impl Names for NoNames {}
 /// number is out of range, are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    tcp: HashMap<String, u16>,
-    udp: HashMap<String, u16>,
-    protocols: HashMap<String, u8>,
-    networks: HashMap<String, u32>,
+    tcp: Numbers,
+    udp: Numbers,
+    protocols: Numbers,
+    networks: Numbers,
     hosts: HashMap<String, Vec<IpAddr>>,
-    ethers: HashMap<String, [u8; 6]>,
+    ethers: Numbers,
 }
+
+/// The numbers of names, of whatever kind: for all of them the compiler makes the same code.
+type Numbers = HashMap<String, u64>;
 
 impl Tables {
     /// Knows no name yet.
@@ -90,10 +93,8 @@ impl Tables {
                 "udp" => &mut self.udp,
                 _ => continue,
             };
-            let Ok(port) = port.parse() else { continue };
-            for name in std::iter::once(name).chain(aliases) {
-                table.entry((*name).to_owned()).or_insert(port);
-            }
+            let Ok(port) = port.parse::<u16>() else { continue };
+            add(table, name, aliases, port.into(), str::to_owned);
         }
         self
     }
@@ -103,10 +104,8 @@ impl Tables {
     pub fn protocols(mut self, text: &str) -> Self {
         for fields in lines(text) {
             let [name, number, aliases @ ..] = fields.as_slice() else { continue };
-            let Ok(number) = number.parse() else { continue };
-            for name in std::iter::once(name).chain(aliases) {
-                self.protocols.entry((*name).to_owned()).or_insert(number);
-            }
+            let Ok(number) = number.parse::<u8>() else { continue };
+            add(&mut self.protocols, name, aliases, number.into(), str::to_owned);
         }
         self
     }
@@ -120,9 +119,7 @@ impl Tables {
         for fields in lines(text) {
             let [name, number, aliases @ ..] = fields.as_slice() else { continue };
             let Some(number) = network_number(number) else { continue };
-            for name in std::iter::once(name).chain(aliases) {
-                self.networks.entry(name.to_ascii_lowercase()).or_insert(number);
-            }
+            add(&mut self.networks, name, aliases, number.into(), str::to_ascii_lowercase);
         }
         self
     }
@@ -149,7 +146,8 @@ impl Tables {
         for fields in lines(text) {
             let [address, name, ..] = fields.as_slice() else { continue };
             let Some(address) = mac(address) else { continue };
-            self.ethers.entry(name.to_ascii_lowercase()).or_insert(address);
+            let number = address.into_iter().fold(0, |number, octet| number << 8 | u64::from(octet));
+            add(&mut self.ethers, name, &[], number, str::to_ascii_lowercase);
         }
         self
     }
@@ -157,15 +155,15 @@ impl Tables {
 
 impl Names for Tables {
     fn tcp_port(&self, name: &str) -> Option<u16> {
-        self.tcp.get(name).copied()
+        narrow(*self.tcp.get(name)?)
     }
 
     fn udp_port(&self, name: &str) -> Option<u16> {
-        self.udp.get(name).copied()
+        narrow(*self.udp.get(name)?)
     }
 
     fn protocol(&self, name: &str) -> Option<u8> {
-        self.protocols.get(name).copied()
+        narrow(*self.protocols.get(name)?)
     }
 
     fn host(&self, name: &str) -> Vec<IpAddr> {
@@ -173,12 +171,25 @@ impl Names for Tables {
     }
 
     fn network(&self, name: &str) -> Option<u32> {
-        self.networks.get(&name.to_ascii_lowercase()).copied()
+        narrow(*self.networks.get(&name.to_ascii_lowercase())?)
     }
 
     fn ether(&self, name: &str) -> Option<[u8; 6]> {
-        self.ethers.get(&name.to_ascii_lowercase()).copied()
+        let [_, _, address @ ..] = self.ethers.get(&name.to_ascii_lowercase())?.to_be_bytes();
+        Some(address)
     }
+}
+
+/// Names a number, unless it is somebody else's name already.
+fn add(table: &mut Numbers, name: &str, aliases: &[&str], number: u64, fold: fn(&str) -> String) {
+    for name in std::iter::once(&name).chain(aliases) {
+        table.entry(fold(name)).or_insert(number);
+    }
+}
+
+/// A number as it was before it was put into a table.
+fn narrow<T: TryFrom<u64>>(number: u64) -> Option<T> {
+    T::try_from(number).ok()
 }
 
 /// The fields of every line that has any, comments aside.
