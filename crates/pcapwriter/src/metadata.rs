@@ -50,8 +50,12 @@ impl Blocks {
     /// The bytes that a file ends with. `delivered` is how many packets of each interface we were given.
     pub(crate) fn tail(&self, statistics: &Statistics, delivered: &[u64]) -> Vec<u8> {
         let Some(state) = &self.0 else { return Vec::new() };
-        let blocks = statistics_blocks(statistics, delivered);
-        blocks.flat_map(|block| known(state, INTERFACE_STATISTIC_BLOCK, &block)).collect()
+        let mut bytes = Vec::new();
+        for interface in 0..delivered.len() {
+            let block = statistics_block(interface, statistics, delivered);
+            bytes.append(&mut known(state, INTERFACE_STATISTIC_BLOCK, &block));
+        }
+        bytes
     }
 
     /// A process. What exceeds the limit of an option is left out.
@@ -74,11 +78,13 @@ impl Blocks {
     pub(crate) fn names(&self, names: &[(IpAddr, &str)]) -> Vec<u8> {
         let Some(state) = &self.0 else { return Vec::new() };
         let fitting: Vec<_> = names.iter().filter(|(_, name)| name.len() <= MAX_NAME_LEN).collect();
-        let block = |some: &[&(IpAddr, &str)]| {
+        let mut bytes = Vec::new();
+        for some in fitting.chunks(MAX_RECORDS) {
             let records = some.iter().map(|(address, name)| record(*address, name)).collect();
-            known(state, NAME_RESOLUTION_BLOCK, &NameResolutionBlock { records, options: Vec::new() })
-        };
-        fitting.chunks(MAX_RECORDS).flat_map(block).collect()
+            let block = NameResolutionBlock { records, options: Vec::new() };
+            bytes.append(&mut known(state, NAME_RESOLUTION_BLOCK, &block));
+        }
+        bytes
     }
 
     /// A block of a type that pcap-file does not know.
@@ -199,21 +205,18 @@ fn filter_option(text: &str) -> Cow<'static, [u8]> {
     [&[0], text.as_bytes()].concat().into()
 }
 
-/// One block for each interface.
-fn statistics_blocks(
+fn statistics_block(
+    interface: usize,
     statistics: &Statistics,
     delivered: &[u64],
-) -> impl Iterator<Item = InterfaceStatisticsBlock<'static>> {
+) -> InterfaceStatisticsBlock<'static> {
     let started = Duration::from_nanos(statistics.started_ns);
     let ended = Duration::from_nanos(statistics.ended_ns);
-    (0..).zip(delivered).map(move |(interface_id, _)| {
-        let mut options = vec![
-            InterfaceStatisticsOption::IsbStartTime(started),
-            InterfaceStatisticsOption::IsbEndTime(ended),
-        ];
-        options.extend(counts(interface_id as usize, statistics, delivered));
-        InterfaceStatisticsBlock { interface_id, timestamp: ended, options }
-    })
+    let mut options =
+        vec![InterfaceStatisticsOption::IsbStartTime(started), InterfaceStatisticsOption::IsbEndTime(ended)];
+    options.append(&mut counts(interface, statistics, delivered));
+    let interface_id = u32::try_from(interface).expect(VALID);
+    InterfaceStatisticsBlock { interface_id, timestamp: ended, options }
 }
 
 /// What an interface received, lost and gave us. The kernel counts losses for the whole ring: the first interface has them all.

@@ -55,9 +55,10 @@ impl Encoder {
         if let Some(last) = self.stored.last_mut() {
             last[0] = BFINAL;
         }
-        let blocks = self.stored.iter().zip(bytes.chunks(MAX_STORED_LEN));
         let mut slices = vec![IoSlice::new(&HEADER)];
-        slices.extend(blocks.flat_map(|(head, block)| [IoSlice::new(head), IoSlice::new(block)]));
+        for (head, block) in self.stored.iter().zip(bytes.chunks(MAX_STORED_LEN)) {
+            slices.extend([IoSlice::new(head), IoSlice::new(block)]);
+        }
         slices.push(IoSlice::new(&self.trailer));
         slices
     }
