@@ -32,8 +32,10 @@ fn the_count_of_a_stream_is_that_of_its_whole_members() {
 fn check_every_offset(is_regular: bool) {
     let packets = compressible(14);
     for format in FORMATS {
-        // Where members begin is a matter of time, so the next file may be a little longer or shorter.
-        let len = compress_into(Memory::endless(), format, &packets).0.bytes.len();
+        // Where members begin is a matter of time, so the next file may be a little longer or shorter; one that had no time was not
+        // compressed at all.
+        let lens = (0..10).map(|_| compress_into(Memory::endless(), format, &packets).0.bytes.len());
+        let len = lens.min().unwrap();
         let mut failures = 0;
         for room in 0..len + 100 {
             let (memory, summary) = compress_into(Memory::new(room, is_regular), format, &packets);
