@@ -222,6 +222,28 @@ fn a_disk_that_becomes_full_is_told_while_the_program_runs() {
     assert_eq!(finished.stderr.matches("from now on").count(), 1, "{}", finished.stderr);
 }
 
+/// More than a whole ring comes behind the failure: none of it waits for a file that is not written any more.
+#[test]
+fn a_disk_that_becomes_full_costs_the_ring_nothing() {
+    let lab = Lab::new(&Plan::default());
+    let disk = lab.dir.join("disk");
+    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size=6m tmpfs {0}", disk.display()));
+    let path = disk.join("x.pcap");
+    let path = path.to_str().expect("a plain path");
+    let send = "import socket, time\n\
+        socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        for i in range(30000):\n    \
+            socket.sendto(b'x' * 1400, ('127.0.0.1', 9)) if i % 50 else time.sleep(0.003)\n";
+    let options = ["--direct", "--no-process-info", "-f", "udp", "-o", path, "python3", "-c", send];
+    let finished = lab.start(&options).wait().ended_with(125);
+    assert!(finished.stderr.contains("packets were captured but not written"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("dropped"), "{}", finished.stderr);
+    let written = lab.host.sh(&format!("capinfos -Mrc {path}"));
+    let written: u64 =
+        written.split_whitespace().last().and_then(|count| count.parse().ok()).expect("a count");
+    assert!(written > 2000, "{written}");
+}
+
 #[test]
 fn a_disk_that_is_full_from_the_start_is_told_before_the_program_starts() {
     let lab = Lab::new(&Plan::default());

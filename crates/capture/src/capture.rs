@@ -4,8 +4,8 @@
 //! A socket receives nothing before bind: so the ring, for which the kernel needs long, can be made while there is not even a
 //! link to receive from. Then the filter is attached and locked, and bind starts reception: no packet slips in early,
 //! none is missed once [`IdleRing::start`] has returned. Blocks come in the order of their numbers, each on loan until it is
-//! dropped; when the ring was full, we ask how many packets were lost in that time, and the block that the kernel goes on with tells of
-//! them. At
+//! dropped; some may be kept as memory for a while ([`Block::into_memory`]). When the ring was full, we ask how many packets were lost in that
+//! time, and the block that the kernel goes on with tells of them. At
 //! the end nobody waits for the retire timer. The caller takes a link down, counts, and takes another one down, for which the kernel waits until
 //! all receivers that were at work have finished. Exactly what was counted is read, the last of it from the block that the kernel
 //! is still filling: frames that come later, from some processor's backlog, are not looked at, also not while the kernel is waited for.
@@ -89,6 +89,8 @@ pub struct Capture {
     counter: Arc<Counter>,
     /// The block that comes next.
     next: usize,
+    /// How many before it had not been given back when we last looked.
+    on_loan: usize,
     /// Frames in the blocks so far.
     handed: u64,
     /// Of those, at the last count.
@@ -103,12 +105,18 @@ impl Capture {
     fn new(ring: Ring, socket: PacketSocket) -> Self {
         let gaps = vec![0; ring.geometry().block_count];
         let counter = Arc::new(Counter::new(socket));
-        Self { ring, counter, next: 0, handed: 0, handed_at_count: 0, gaps, told: 0 }
+        Self { ring, counter, next: 0, on_loan: 0, handed: 0, handed_at_count: 0, gaps, told: 0 }
     }
 
     /// How long a packet waits at most in a block that does not fill.
     pub fn retire_timeout(&self) -> Duration {
         Duration::from_millis(self.ring.geometry().retire_timeout_ms.into())
+    }
+
+    /// How many blocks may be kept as [memory](Block::into_memory) at a time: a quarter of the ring, but not more than it takes to make
+    /// writing them cheap.
+    pub fn max_kept(&self) -> usize {
+        (self.gaps.len() / 4).min(MAX_KEPT)
     }
 
     /// Counts what is received, and ends it; from any thread.
@@ -120,11 +128,12 @@ impl Capture {
     ///
     /// # Errors
     /// [`CaptureError::Statistics`]: packets were lost, and the kernel does not say how many.
-    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, CaptureError> {
+    pub fn next_block(&mut self) -> Result<Option<Block>, CaptureError> {
         self.measure_gap()?;
         let (index, quarter) = (self.next, (self.gaps.len() / 4).max(1));
         let Some(loan) = self.ring.retired(index) else { return Ok(None) };
         self.next = (index + 1) % self.gaps.len();
+        self.on_loan += 1;
         // Asked after the block was seen to be ready: all its frames were counted before that.
         let left = left(&self.counter, self.handed);
         if left == 0 {
@@ -140,7 +149,7 @@ impl Capture {
     ///
     /// To be called once: after [`next_block`](Self::next_block) had no more, and when a grace period of RCU has passed since the
     /// [end](Counter::end), as one does when a link is taken down. Packets are counted before they are copied.
-    pub fn open_block(&mut self) -> Option<Block<'static>> {
+    pub fn open_block(&mut self) -> Option<Block> {
         let end = self.counter.ended()?;
         let left = end.kept().saturating_sub(self.handed);
         // With nothing left, this may be a block that the kernel has not started on.
@@ -153,19 +162,23 @@ impl Capture {
         Some(Block { bytes: Bytes::Copy(copy), count, quarter: 0, dropped_before })
     }
 
-    /// Finds out whether packets were lost while the last block was on loan.
+    /// Finds out whether packets were lost while blocks were on loan that have been given back since.
     ///
     /// The kernel drops when it wants to begin a block that we have not given back, and goes on with that very block when we have: so what was
     /// dropped meanwhile is missing before the first frame that the block will have then. It cannot have wanted to while the block
     /// before it was still to be filled.
     fn measure_gap(&mut self) -> Result<(), CaptureError> {
         let count = self.gaps.len();
-        let (given_back, before_it) = ((self.next + count - 1) % count, (self.next + count - 2) % count);
-        let was_full = self.handed > 0 && self.ring.is_retired(before_it);
+        let oldest = (self.next + count - self.on_loan) % count;
+        let were_on_loan = self.on_loan;
+        while self.on_loan > 0 && !self.ring.is_on_loan((self.next + count - self.on_loan) % count) {
+            self.on_loan -= 1;
+        }
+        let was_full = self.on_loan < were_on_loan && self.ring.is_retired((oldest + count - 1) % count);
         // The kernel counts in 32 bits.
         if was_full || self.handed - self.handed_at_count > COUNT_AT_LEAST_EVERY {
             let dropped = self.counter.count()?.dropped;
-            self.gaps[given_back] += dropped.saturating_sub(self.told);
+            self.gaps[oldest] += dropped.saturating_sub(self.told);
             self.told = dropped;
             self.handed_at_count = self.handed;
         }
@@ -178,6 +191,8 @@ fn left(counter: &Counter, handed: u64) -> u64 {
     counter.ended().map_or(u64::MAX, |end| end.kept().saturating_sub(handed))
 }
 
+/// Blocks of a mebibyte.
+const MAX_KEPT: usize = 4;
 /// Packets.
 const COUNT_AT_LEAST_EVERY: u64 = 1 << 30;
 
@@ -189,8 +204,8 @@ impl AsFd for Capture {
 
 /// Frames that the kernel gave out together.
 #[derive(Debug)]
-pub struct Block<'ring> {
-    bytes: Bytes<'ring>,
+pub struct Block {
+    bytes: Bytes,
     /// Frames of it that belong to the capture.
     count: u64,
     /// Blocks in a quarter of the ring.
@@ -200,12 +215,12 @@ pub struct Block<'ring> {
 }
 
 #[derive(Debug)]
-enum Bytes<'ring> {
-    Loan(nsntrace_sys::Block<'ring>),
+enum Bytes {
+    Loan(nsntrace_sys::Block),
     Copy(Vec<u8>),
 }
 
-impl Block<'_> {
+impl Block {
     /// The frames, in the order of their arrival.
     pub fn frames(&self) -> Frames<'_> {
         let bytes = match &self.bytes {
@@ -221,5 +236,29 @@ impl Block<'_> {
             Bytes::Loan(block) => block.is_followed(self.quarter),
             Bytes::Copy(_) => false,
         }
+    }
+
+    /// The block as memory, which the kernel gets back when it is dropped. None of one that is not the kernel's.
+    pub fn into_memory(self) -> Option<Memory> {
+        match self.bytes {
+            Bytes::Loan(block) => Some(Memory(block)),
+            Bytes::Copy(_) => None,
+        }
+    }
+}
+
+/// A block whose frames nobody needs any more: whole pages that a device can be given in one piece.
+#[derive(Debug)]
+pub struct Memory(nsntrace_sys::Block);
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        self.0.spare()
+    }
+}
+
+impl AsMut<[u8]> for Memory {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.spare_mut()
     }
 }

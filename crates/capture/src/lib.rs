@@ -12,7 +12,7 @@ mod geometry;
 mod program;
 
 pub use block::{Direction, Frame, Frames, VlanTag};
-pub use capture::{Block, Capture, IdleRing, Tap};
+pub use capture::{Block, Capture, IdleRing, Memory, Tap};
 pub use counter::{Counter, Statistics};
 pub use error::CaptureError;
 pub use geometry::{DEFAULT_BUFFER, MAX_BUFFER, MIN_BUFFER, ring_geometry};

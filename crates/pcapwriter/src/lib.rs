@@ -69,6 +69,6 @@ pub use direct::{DirectFile, PastCache};
 pub use error::WriterError;
 pub use format::{Compression, Format, Interface, MAX_SNAPLEN, Section, Statistics};
 pub use gzip::Gzip;
-pub use output::{Output, OutputFile};
+pub use output::{Memory, Output, OutputFile};
 pub use record::{Direction, Packet, ProcessRef};
 pub use writer::{Batch, Summary, Writer};

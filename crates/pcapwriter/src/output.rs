@@ -1,5 +1,6 @@
 //! Where a capture goes.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::ops::DerefMut;
@@ -8,6 +9,11 @@ use std::os::unix::fs::FileExt as _;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 
+/// Memory that somebody has no use for, for a while: he gets it back when it is dropped.
+pub trait Memory: AsRef<[u8]> + AsMut<[u8]> + Debug + Send {}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]> + Debug + Send> Memory for T {}
+
 /// Something that takes the bytes of a capture.
 pub trait Output {
     /// Takes bytes from the front of `slices`, at least one, and says how many. May wait.
@@ -15,6 +21,14 @@ pub trait Output {
     /// # Errors
     /// As write(2). [`io::ErrorKind::Interrupted`] makes the writer try again; after any other nothing more is written.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Lends memory for what is taken later, as often as there is some. It is kept for a while, at most until [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush): what was taken is written when there is enough of it.
+    fn lend(&mut self, _memory: Box<dyn Memory>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Removes the last `bytes` bytes taken, the beginning of a record whose rest was refused.
     ///
@@ -69,6 +83,10 @@ pub trait Output {
 impl<P: DerefMut<Target: Output>> Output for P {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         (**self).write(slices)
+    }
+
+    fn lend(&mut self, memory: Box<dyn Memory>) -> io::Result<()> {
+        (**self).lend(memory)
     }
 
     fn take_back(&mut self, bytes: u64) -> io::Result<()> {

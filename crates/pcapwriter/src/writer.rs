@@ -15,7 +15,7 @@ use crate::error::WriterError;
 use crate::format::{Format, Section, Statistics};
 use crate::ledger::Ledger;
 use crate::metadata::{self, Blocks};
-use crate::output::Output;
+use crate::output::{Memory, Output};
 use crate::record::{Encoder, Packet};
 
 /// Writes one capture to one output.
@@ -86,6 +86,14 @@ impl<O: Output> Writer<O> {
     /// Begins to take packets from memory that is borrowed for `'p`.
     pub fn batch<'p>(&mut self) -> Batch<'_, 'p, O> {
         Batch { records: Records::new(&mut self.arena), state: &mut self.state }
+    }
+
+    /// Lends memory that the next packets may wait in: see [`Output::lend`]. To be called between batches.
+    pub fn lend(&mut self, memory: Box<dyn Memory>) {
+        if self.state.summary.error.is_none() {
+            let result = self.state.output.lend(memory);
+            self.state.note(result);
+        }
     }
 
     /// Says that there is a process, and gives the number that packets of it refer to. Nothing in classic pcap.

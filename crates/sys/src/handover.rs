@@ -17,6 +17,8 @@
 //! only later loads behind the kernel's load of the status but later stores as well, as the name does not say: it does not write before
 //! it has seen ours.
 //!
+//! A block may be kept while others are taken. Then the word says so by a bit of our own, which whoever takes blocks sees: no block is taken twice.
+//!
 //! Contents are written by several processors. Each holds `blk_fill_in_prog_lock` for reading while it copies a packet, and who closes the
 //! block, be it a packet that finds no room or the retire timer, takes and releases it for writing first: all copies come before the
 //! barrier in `prb_close_block()`.
@@ -72,10 +74,27 @@ impl Word for AtomicU32 {
     }
 }
 
-/// Takes a block whose `block_status` is `status`, if the kernel has given it out. Returns the status, which has more bits than whose it is.
+/// Takes a block whose `block_status` is `status`, if the kernel has given it out and it has not been taken. Returns the status, which has
+/// more bits than whose it is. To be called by one thread at a time.
 pub(crate) fn take(status: &impl Word) -> Option<u32> {
     // Pairs with smp_wmb() in prb_close_block(): whoever sees the status sees the contents.
-    Some(status.load(Ordering::Acquire)).filter(|status| status & TP_STATUS_USER != 0)
+    let found = status.load(Ordering::Acquire);
+    let is_to_be_had = found & (TP_STATUS_USER | ON_LOAN) == TP_STATUS_USER;
+    is_to_be_had.then(|| {
+        // The kernel writes this word of its own blocks only, and to it every other value means that the block is ours.
+        status.store(found | ON_LOAN, Ordering::Relaxed);
+        found
+    })
+}
+
+/// Whether the kernel has given the block out and has not got it back.
+pub(crate) fn is_out(status: &impl Word) -> bool {
+    status.load(Ordering::Relaxed) != TP_STATUS_KERNEL
+}
+
+/// Whether the block has been taken and not been given back.
+pub(crate) fn is_on_loan(status: &impl Word) -> bool {
+    status.load(Ordering::Relaxed) & ON_LOAN != 0
 }
 
 /// Gives a block that we had taken back to the kernel.
@@ -86,6 +105,8 @@ pub(crate) fn give_back(status: &impl Word) {
 
 const TP_STATUS_KERNEL: u32 = 0;
 const TP_STATUS_USER: u32 = 1;
+/// Ours: a bit that the kernel sets in no status of a block.
+const ON_LOAN: u32 = 1 << 16;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,6 @@ mod descriptors;
 mod device;
 pub mod failing;
 mod handover;
-mod memory;
 mod netns;
 mod notify;
 mod packet;
@@ -29,7 +28,6 @@ pub use datagram::{
 };
 pub use descriptors::Inherited;
 pub use device::set_tx_checksum_offload;
-pub use memory::prefer_huge_pages;
 pub use netns::{
     is_unshare_filtered, netns_cookie, owner_of_netns, unshare_mounts, unshare_netns, unshare_user,
 };

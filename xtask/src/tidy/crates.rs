@@ -52,7 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nsntrace-netns", &["nsntrace-netlink", "nsntrace-sys"]),
     ("nsntrace-nfqueue", &["nsntrace-netlink"]),
     ("nsntrace-owners", &["nsntrace-sys"]),
-    ("nsntrace-pcapwriter", &["nsntrace-sys"]),
+    ("nsntrace-pcapwriter", &[]),
     ("nsntrace-proxy", &["nsntrace-reactor", "nsntrace-sys"]),
     ("nsntrace-reactor", &[]),
     ("nsntrace-relay", &["nsntrace-reactor", "nsntrace-sys"]),

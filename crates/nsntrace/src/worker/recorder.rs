@@ -6,19 +6,19 @@
 //! has said so lets go of the ring, for which the kernel takes 20 to 30 ms. Whoever waits for it polls a descriptor, since a
 //! write to a pipe that nobody reads may last for ever. When another thread fails and worker is to end, this one completes the file first.
 
-use std::fs::File;
+mod waiter;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use nsntrace_capture::{Block, Capture, CaptureError, Counter, IdleRing, Statistics};
 use nsntrace_keylog::Fifo;
 use nsntrace_sys::failing;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use self::waiter::{Waiter, Wake};
 use super::explain::{Ending, Explainer, KeyReader, Owners, Printer};
 use super::network::Network;
 use super::recording::{Recording, now_ns};
@@ -80,23 +80,16 @@ impl Recorder {
         let explainer = Explainer::start(plan, network.transport(), started_ns, inbox, owners, printer)?;
         let reader = plan.outfile.stream();
         let reader = reader.map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
+        let waiter = Waiter::new(&capture, stopped.as_fd(), reader)?;
         // As late as can be: it empties a file that was there before.
-        let recording = Recording::begin(plan, network.transport(), inbox)?;
+        let recording = Recording::begin(plan, network.transport(), inbox, capture.max_kept())?;
         let counter = Arc::downgrade(capture.counter());
         let outcome = Arc::new(OnceLock::new());
         let told = Arc::clone(&outcome);
         let record = move || {
             failing::complete_first(on_failure);
-            let mut capture = capture;
-            let thread = Thread {
-                capture: &mut capture,
-                recording,
-                explainer,
-                stop: stopped.as_fd(),
-                channel,
-                reader,
-                tally,
-            };
+            let (mut capture, _watched) = (capture, stopped);
+            let thread = Thread { capture: &mut capture, recording, explainer, waiter, channel, tally };
             let _once = told.set(thread.record());
             drop(finished);
         };
@@ -151,10 +144,8 @@ struct Thread<'a> {
     capture: &'a mut Capture,
     recording: Recording,
     explainer: Option<Explainer>,
-    stop: BorrowedFd<'a>,
+    waiter: Waiter,
     channel: Channel,
-    /// Where packets go, if somebody reads while we write.
-    reader: Option<File>,
     tally: Option<Arc<Tally>>,
 }
 
@@ -181,10 +172,10 @@ impl Thread<'_> {
 
     /// Records until there is nothing more to come, and gives what the kernel has counted; or until a limit is reached.
     fn run(&mut self) -> Result<Option<Statistics>, CaptureError> {
-        let Self { capture, recording, explainer, stop, channel, reader, tally } = self;
+        let Self { capture, recording, explainer, waiter, channel, tally } = self;
         loop {
             while let Some(block) = capture.next_block()? {
-                let has_room = take(&block, recording, explainer);
+                let has_room = take(block, recording, explainer);
                 if let Some(tally) = tally {
                     count(tally, recording, explainer.as_mut());
                 }
@@ -199,12 +190,9 @@ impl Thread<'_> {
             let late = 3 * capture.retire_timeout();
             let time_left = recording.time_left().map(|left| left + late);
             let silence = recording.holds_back().then_some(late);
-            match wait(capture, *stop, reader.as_ref(), time_left.into_iter().chain(silence).min()) {
+            match waiter.wait(time_left.into_iter().chain(silence).min()) {
                 Wake::Block => {}
-                Wake::ReaderGone => {
-                    *reader = None;
-                    channel.report(&Report::ReaderGone);
-                }
+                Wake::ReaderGone => channel.report(&Report::ReaderGone),
                 Wake::Stop => break,
                 Wake::Time if recording.is_over_since(late) => return Ok(None),
                 Wake::Time => recording.flush(),
@@ -212,22 +200,24 @@ impl Thread<'_> {
         }
         let counted = capture.counter().end()?;
         while let Some(block) = capture.next_block()? {
-            if !take(&block, recording, explainer) {
+            if !take(block, recording, explainer) {
                 return Ok(None);
             }
         }
-        let is_whole = capture.open_block().is_none_or(|block| take(&block, recording, explainer));
+        let is_whole = capture.open_block().is_none_or(|block| take(block, recording, explainer));
         Ok(is_whole.then_some(counted))
     }
 }
 
 /// Looks at a block, if anybody wants to know, and records it. False when a limit is reached.
-fn take(block: &Block<'_>, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
-    let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, None) };
-    for answer in survey.look(block, recording.room(block)) {
-        recording.learn(answer);
+fn take(block: Block, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
+    let survey = explainer.as_mut().map(|explainer| &mut explainer.survey);
+    if let Some(survey) = survey {
+        for answer in survey.look(&block, recording.room(&block)) {
+            recording.learn(answer);
+        }
     }
-    recording.record(block, Some(survey))
+    recording.record(block, explainer.as_ref().map(|explainer| &explainer.survey))
 }
 
 /// Says how much has been recorded, for whoever looks.
@@ -241,32 +231,6 @@ fn start_keys(fifo: Option<Fifo>, plan: &Plan, channel: &Channel) -> Result<Opti
     let channel =
         channel.duplicate().map_err(|error| Failure::of("cannot duplicate a descriptor", &error))?;
     KeyReader::start(fifo, keylog, channel).map(Some)
-}
-
-/// What the thread was woken by.
-enum Wake {
-    Block,
-    Stop,
-    /// Once.
-    ReaderGone,
-    Time,
-}
-
-fn wait(capture: &Capture, stop: BorrowedFd<'_>, reader: Option<&File>, timeout: Option<Duration>) -> Wake {
-    // Of a pipe without a reader, poll(2) tells unasked.
-    let reader = reader.map_or_else(
-        || PollFd::from_borrowed_fd(stop, PollFlags::empty()),
-        |reader| PollFd::new(reader, PollFlags::empty()),
-    );
-    let mut fds =
-        [PollFd::new(capture, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN), reader];
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(0) => Wake::Time,
-        Ok(_) if !fds[1].revents().is_empty() => Wake::Stop,
-        Ok(_) if !fds[2].revents().is_empty() => Wake::ReaderGone,
-        Ok(_) | Err(_) => Wake::Block,
-    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {

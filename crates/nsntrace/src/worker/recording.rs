@@ -73,15 +73,20 @@ struct Counts {
 }
 
 impl Recording {
-    /// Begins the first file.
+    /// Begins the first file. Of the blocks that it records, `max_kept` may be kept for a while.
     ///
     /// # Errors
     /// The output takes nothing.
-    pub(crate) fn begin(plan: &Plan, transport: Transport, keys: Option<&Inbox>) -> Result<Self, Failure> {
+    pub(crate) fn begin(
+        plan: &Plan,
+        transport: Transport,
+        keys: Option<&Inbox>,
+        max_kept: usize,
+    ) -> Result<Self, Failure> {
         let (first, files) =
             plan.outfile.take().map_err(|error| Failure::of("cannot write the capture", &error))?;
         let started_ns = now_ns();
-        let head = Head::of(plan, transport);
+        let head = Head::of(plan, transport, max_kept);
         let open = Open::begin(&head, first, started_ns)?;
         let bounds = Bounds::new(&ends(plan), started_ns);
         let secrets = keys.map(|inbox| Secrets::new(inbox.clone(), plan.options.rotation));
@@ -131,25 +136,28 @@ impl Recording {
     }
 
     /// How many packets of a block, which is the next to be recorded, are within the limits.
-    pub(crate) fn room(&mut self, block: &Block<'_>) -> u64 {
+    pub(crate) fn room(&mut self, block: &Block) -> u64 {
         self.follow_clock();
         self.bounds.room(block.frames().map(|frame| frame.timestamp_ns))
     }
 
     /// Records a block, which somebody may have looked at. False when a limit is reached, after which nothing more is recorded.
-    pub(crate) fn record(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
+    pub(crate) fn record(&mut self, block: Block, survey: Option<&Survey>) -> bool {
         self.follow_clock();
         if let (Some(secrets), Some(open)) = (&mut self.secrets, &mut self.open) {
             secrets.write(&mut open.writer, survey);
         }
-        let is_to_go_on = self.record_frames(block, survey);
+        let is_to_go_on = self.record_frames(&block, survey);
         if let Some(secrets) = &mut self.secrets {
             secrets.pass();
+        }
+        if let (Some(open), Some(memory)) = (&mut self.open, block.into_memory()) {
+            open.writer.lend(Box::new(memory));
         }
         is_to_go_on
     }
 
-    fn record_frames(&mut self, block: &Block<'_>, survey: Option<&Survey>) -> bool {
+    fn record_frames(&mut self, block: &Block, survey: Option<&Survey>) -> bool {
         let flows = survey.map_or(&[][..], Survey::flows);
         let mut notes = self.notes(flows);
         let mut frames = Noted::new(block.frames(), &notes);

@@ -46,8 +46,8 @@ struct Detour {
 /// How long writing took of late, and for how many bytes.
 #[derive(Debug, Default)]
 struct Cost {
-    time_ns: u128,
-    bytes: u128,
+    time_us: u64,
+    bytes: u64,
 }
 
 impl Pace {
@@ -70,9 +70,14 @@ impl Pace {
         self.came += bytes as u64;
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= WINDOW {
-            self.is_fast = u128::from(self.came) * 1000 >= u128::from(FAST_PER_MS) * elapsed.as_micros();
+            self.is_fast = self.came >= FAST_PER_US.saturating_mul(micros(elapsed));
             (self.since, self.came) = (now, 0);
         }
+        self.goes_past()
+    }
+
+    /// Whether what comes goes past the cache.
+    pub(super) fn goes_past(&self) -> bool {
         self.when == PastCache::Always || (self.is_fast && self.detour.left == 0)
     }
 
@@ -128,20 +133,24 @@ impl Detour {
 impl Cost {
     /// Half of what is known is from the last five or so.
     fn add(&mut self, took: Duration, bytes: usize) {
-        self.time_ns = self.time_ns - self.time_ns / 8 + took.as_nanos();
-        self.bytes = self.bytes - self.bytes / 8 + bytes as u128;
+        self.time_us = self.time_us - self.time_us / 8 + micros(took);
+        self.bytes = self.bytes - self.bytes / 8 + bytes as u64;
     }
 
     /// Whether a byte costs less this way than the other, as far as one knows.
     fn may_be_less_than(&self, other: &Self) -> bool {
-        self.bytes == 0 || self.time_ns * other.bytes < other.time_ns * self.bytes
+        self.bytes == 0 || self.time_us.saturating_mul(other.bytes) < other.time_us.saturating_mul(self.bytes)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
 }
 
 /// Long enough that a handful of packets is no rate, short enough that a download is.
 const WINDOW: Duration = Duration::from_millis(100);
 /// From 4 MB/s on a piece is full after a quarter of a second at most, and the processor time saved is worth having.
-const FAST_PER_MS: u64 = 4000;
+const FAST_PER_US: u64 = 4;
 /// A ring of 16 MiB is full after 16 ms of a gigabyte a second: before that, the disk must have been left alone.
 const PATIENCE: Duration = Duration::from_millis(8);
 /// Longer than the ring, so that what waits there goes to the cache.

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::files::{LIMITED, fresh_directory, run_limited};
-use crate::support::{FORMATS, SECTION, STATISTICS, capture, packets, read, write};
+use crate::support::{FORMATS, Pages, SECTION, STATISTICS, capture, packets, read, write_and_lend};
 use nsntrace_pcapwriter::{DirectFile, Format, Output, PastCache, Summary, Writer, WriterError};
 
 #[test]
@@ -17,13 +17,17 @@ fn a_file_is_the_same_bytes() {
         for format in FORMATS {
             let packets = packets(seed, count, max_len);
             let path = directory.join(format!("{seed}-{format:?}"));
-            let output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always)
-                .expect("the target folder is on a disk");
-            let mut writer = Writer::new(output, format, &SECTION).unwrap();
-            write(&mut writer, &packets, 40);
-            let summary = writer.finish(&STATISTICS);
-            assert!(summary.error.is_none() && summary.written == count as u64, "{summary:?}");
-            assert!(fs::read(&path).unwrap() == capture(format, &packets).0, "seed {seed}");
+            // What is lent is enough, or too little, once or for ever.
+            for (max_lent, lent) in [(4, 1 << 20), (1, 1 << 17), (3, 4096), (1000, 1 << 16)] {
+                let output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always, max_lent)
+                    .expect("the target folder is on a disk");
+                let mut writer = Writer::new(output, format, &SECTION).unwrap();
+                write_and_lend(&mut writer, &packets, 40, lent);
+                let summary = writer.finish(&STATISTICS);
+                assert!(summary.error.is_none() && summary.written == count as u64, "{summary:?}");
+                let is_same = fs::read(&path).unwrap() == capture(format, &packets).0;
+                assert!(is_same, "seed {seed}, {max_lent} times {lent} bytes");
+            }
         }
     }
 }
@@ -40,7 +44,7 @@ fn write_at_changing_pace() -> u32 {
     let path = fresh_directory("direct-pace").join("capture");
     let packets = packets(6, 6000, 3000);
     let file = File::create(&path).unwrap();
-    let output = DirectFile::new(file, PastCache::WhenFast).expect("the target folder is on a disk");
+    let output = DirectFile::new(file, PastCache::WhenFast, 4).expect("the target folder is on a disk");
     let mut writer = Writer::new(output, Format::Pcap, &SECTION).unwrap();
     let (slow, fast) = packets.split_at(500);
     let (mut was_held_back, mut written) = (0, 0);
@@ -48,7 +52,7 @@ fn write_at_changing_pace() -> u32 {
         for some in part.chunks(100) {
             // 1.5 MB a second, and at most 50.
             sleep(Duration::from_millis(if part.len() == slow.len() { 100 } else { 3 }));
-            write(&mut writer, some, 40);
+            write_and_lend(&mut writer, some, 40, 1 << 17);
             was_held_back += u32::from(writer.holds_back());
         }
         written += part.len();
@@ -66,11 +70,14 @@ fn write_at_changing_pace() -> u32 {
 fn what_is_no_empty_file_is_given_back() {
     let path = fresh_directory("direct-refused").join("capture");
     fs::write(&path, "older").unwrap();
-    assert!(DirectFile::new(File::options().append(true).open(&path).unwrap(), PastCache::Always).is_err());
-    let (_reader, pipe) = io::pipe().unwrap();
-    assert!(DirectFile::new(File::from(std::os::fd::OwnedFd::from(pipe)), PastCache::Always).is_err());
     assert!(
-        DirectFile::new(File::options().write(true).open("/dev/null").unwrap(), PastCache::Always).is_err()
+        DirectFile::new(File::options().append(true).open(&path).unwrap(), PastCache::Always, 4).is_err()
+    );
+    let (_reader, pipe) = io::pipe().unwrap();
+    assert!(DirectFile::new(File::from(std::os::fd::OwnedFd::from(pipe)), PastCache::Always, 4).is_err());
+    assert!(
+        DirectFile::new(File::options().write(true).open("/dev/null").unwrap(), PastCache::Always, 4)
+            .is_err()
     );
     assert_eq!(fs::read(&path).unwrap(), b"older");
 }
@@ -80,12 +87,12 @@ fn a_writer_that_is_dropped_leaves_what_it_took() {
     let path = fresh_directory("direct-dropped").join("capture");
     let packets = packets(5, 700, 3000);
     let mut writer = Writer::new(
-        DirectFile::new(File::create(&path).unwrap(), PastCache::Always).unwrap(),
+        DirectFile::new(File::create(&path).unwrap(), PastCache::Always, 4).unwrap(),
         Format::Pcap,
         &SECTION,
     )
     .unwrap();
-    write(&mut writer, &packets, 40);
+    write_and_lend(&mut writer, &packets, 40, 1 << 17);
     drop(writer);
     assert_eq!(read(Format::Pcap, &fs::read(&path).unwrap()).unwrap().len(), 700);
 }
@@ -119,12 +126,13 @@ fn within(test: &str, limit: &str, folder: &str, kind: io::ErrorKind) {
 fn fill(directory: &Path, format: Format, when: PastCache, kind: io::ErrorKind) {
     let path = directory.join("capture");
     let packets = packets(13, 8000, 1500);
-    let output = DirectFile::new(File::create(&path).unwrap(), when).expect("on a disk");
+    let output = DirectFile::new(File::create(&path).unwrap(), when, 2).expect("on a disk");
     let mut writer = Writer::new(output, format, &SECTION).unwrap();
     for some in packets.chunks(50) {
         // Slow enough that the beginning goes through the cache, fast enough for the rest to pass it.
         sleep(Duration::from_millis(3));
-        write(&mut writer, some, 40);
+        write_and_lend(&mut writer, some, 40, 1 << 17);
+        assert!(writer.so_far().error.is_none() || Pages::lent() == 0, "memory is kept that nobody needs");
     }
     let summary: Summary = writer.finish(&STATISTICS);
     let Some(WriterError::Output { source }) = &summary.error else { panic!("{summary:?}") };
@@ -139,9 +147,14 @@ fn fill(directory: &Path, format: Format, when: PastCache, kind: io::ErrorKind) 
 #[test]
 fn what_is_taken_is_kept_when_it_is_written() {
     let path = fresh_directory("direct-kept").join("capture");
-    let mut output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always).unwrap();
-    assert_eq!(output.write(&[io::IoSlice::new(b"record")]).unwrap(), 6);
-    assert_eq!((output.kept(6), fs::read(&path).unwrap().len()), (0, 0));
+    let mut output = DirectFile::new(File::create(&path).unwrap(), PastCache::Always, 4).unwrap();
+    let first = |output: &mut DirectFile, bytes: &[u8]| output.write(&[io::IoSlice::new(bytes)]).unwrap();
+    // Nowhere to wait.
+    assert_eq!(first(&mut output, b"one"), 3);
+    assert_eq!((output.kept(3), fs::read(&path).unwrap().len()), (3, 3));
+    output.lend(Box::new(Pages::new(4096))).unwrap();
+    assert_eq!(first(&mut output, b"two"), 3);
+    assert_eq!((output.kept(6), fs::read(&path).unwrap().len()), (3, 3));
     output.finish().unwrap();
-    assert_eq!((output.kept(6), fs::read(&path).unwrap()), (6, b"record".to_vec()));
+    assert_eq!((output.kept(6), fs::read(&path).unwrap()), (6, b"onetwo".to_vec()));
 }

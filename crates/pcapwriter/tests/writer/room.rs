@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::files::fresh_directory;
-use crate::support::{FORMATS, Memory, OwnedPacket, SECTION, STATISTICS, packets, write};
+use crate::support::{FORMATS, Memory, OwnedPacket, SECTION, STATISTICS, packets, write, write_and_lend};
 use nsntrace_pcapwriter::{DirectFile, Format, Output, OutputFile, PastCache, Writer};
 
 const EARLY: &[u8] = b"CLIENT_RANDOM 00 11\n";
@@ -17,9 +17,9 @@ fn write_to<O: Output>(output: O, format: Format, packets: &[OwnedPacket]) -> [b
     let mut writer = Writer::new(output, format, &SECTION).unwrap();
     writer.reserve_secrets(ROOM);
     let (few, rest) = packets.split_at(packets.len() / 100);
-    write(&mut writer, few, 10);
+    write_and_lend(&mut writer, few, 10, 1 << 20);
     let first = writer.late_secrets(EARLY);
-    write(&mut writer, rest, 40);
+    write_and_lend(&mut writer, rest, 40, 1 << 20);
     let second = writer.late_secrets(LATE);
     let too_many = writer.late_secrets(&[b'#'; ROOM]);
     let summary = writer.finish(&STATISTICS);
@@ -53,7 +53,7 @@ fn room_is_filled_in_memory_and_in_the_file() {
         let packets = packets(seed, count, 3000);
         for past_cache in [PastCache::Always, PastCache::WhenFast] {
             let path = directory.join(format!("{seed}-{past_cache:?}"));
-            let output = DirectFile::new(File::create(&path).unwrap(), past_cache).unwrap();
+            let output = DirectFile::new(File::create(&path).unwrap(), past_cache, 4).unwrap();
             filled(output, &path, &packets);
         }
         let path = directory.join(format!("{seed}-behind-others"));

@@ -1,5 +1,6 @@
 //! Random packets, a section, an output that fails where it is told to, and reading back.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
@@ -128,6 +129,63 @@ pub(crate) fn write<O: Output>(writer: &mut Writer<O>, packets: &[OwnedPacket], 
         }
     }
 }
+
+/// As [`write`], and lends `len` bytes of memory behind each batch, as whoever reads a ring does.
+pub(crate) fn write_and_lend<O: Output>(
+    writer: &mut Writer<O>,
+    packets: &[OwnedPacket],
+    batch_len: usize,
+    len: usize,
+) {
+    for packets in packets.chunks(batch_len) {
+        write(writer, packets, batch_len);
+        writer.lend(Box::new(Pages::new(len)));
+    }
+}
+
+/// Memory that begins with a page, and is full of something else before.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    memory: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+thread_local!(static LENT: Cell<usize> = const { Cell::new(0) });
+
+impl Pages {
+    /// How many of this thread there are.
+    pub(crate) fn lent() -> usize {
+        LENT.get()
+    }
+
+    pub(crate) fn new(len: usize) -> Self {
+        LENT.set(LENT.get() + 1);
+        let memory = vec![0xee; len + PAGE_LEN];
+        let start = memory.as_ptr().align_offset(PAGE_LEN);
+        Self { memory, start, len }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        LENT.set(LENT.get() - 1);
+    }
+}
+
+impl AsRef<[u8]> for Pages {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[self.start..][..self.len]
+    }
+}
+
+impl AsMut<[u8]> for Pages {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..][..self.len]
+    }
+}
+
+const PAGE_LEN: usize = 4096;
 
 pub(crate) fn packets(seed: u64, count: usize, max_len: usize) -> Vec<OwnedPacket> {
     let mut random = Random(seed);

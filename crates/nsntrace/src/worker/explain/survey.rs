@@ -64,7 +64,7 @@ impl Survey {
     }
 
     /// Looks at a block, so many packets of which are recorded, and gives what has been found out by now.
-    pub(crate) fn look(&mut self, block: &Block<'_>, admitted: u64) -> Vec<Answer> {
+    pub(crate) fn look(&mut self, block: &Block, admitted: u64) -> Vec<Answer> {
         self.due_before = self.due;
         if let Some(copier) = &mut self.copier {
             copier.begin_block(admitted, block.is_crowded());

@@ -20,10 +20,11 @@ pub(super) struct Head {
     comment: String,
     encoding: Encoding,
     past_cache: PastCache,
+    max_kept: usize,
 }
 
 impl Head {
-    pub(super) fn of(plan: &Plan, transport: Transport) -> Self {
+    pub(super) fn of(plan: &Plan, transport: Transport, max_kept: usize) -> Self {
         let uname = rustix::system::uname();
         Self {
             os: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
@@ -33,6 +34,7 @@ impl Head {
             comment: comment(plan, transport),
             encoding: plan.outfile.encoding,
             past_cache: if plan.options.direct { PastCache::Always } else { PastCache::WhenFast },
+            max_kept,
         }
     }
 
@@ -58,7 +60,7 @@ impl Head {
         if self.encoding.compression == Compression::Gzip {
             return Ok(Box::new(Gzip::new(OutputFile::new(file)?)?));
         }
-        Ok(match DirectFile::new(file, self.past_cache) {
+        Ok(match DirectFile::new(file, self.past_cache, self.max_kept) {
             Ok(direct) => Box::new(direct),
             // A pipe, or a file with somebody's bytes, or on a file system that cannot.
             Err(file) => Box::new(OutputFile::new(file)?),
