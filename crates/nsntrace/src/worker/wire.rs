@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nsntrace_link::block::{self, Block, IPV4_PREFIX_LEN, IPV6_PREFIX_LEN};
 use nsntrace_link::{
-    Carrier, IfAddress, IfIndex, IfName, Monitor, NextHop, Plan, Prefix, Route, RouteSocket, Veth,
+    Carrier, IfAddress, IfIndex, IfName, Monitor, NextHop, Plan, Prefix, Route, RouteKind, RouteSocket, Veth,
     VethRequest, random_bits, table,
 };
 use nsntrace_netns::Netns;
@@ -172,7 +172,8 @@ impl Side<'_> {
         let Some(address) = address else { return Ok(true) };
         let own = Prefix::host(address.into());
         let routes = self.route.routes()?;
-        Ok(routes.iter().any(|route| route.table == table::LOCAL && route.destination == own))
+        // A kernel without CONFIG_IPV6_MULTIPLE_TABLES has them all in one table.
+        Ok(routes.iter().any(|route| route.kind == RouteKind::Local && route.destination == own))
     }
 }
 

@@ -122,7 +122,7 @@ impl Handshakes {
         Some((handshake.random, handshake.flow))
     }
 
-    /// Waits for the keys of those that have something in `heads`.
+    /// Waits for the keys of those that have something in `heads`; of each, once: those of a program that logs none never come.
     pub(super) fn await_keys(&mut self, heads: &[Head], deadline: Instant) {
         let in_heads = |head: &Head| Some((head.flow, *self.open.get(&head.flow)?));
         let awaited: Vec<_> = heads.iter().filter_map(in_heads).collect();
@@ -131,8 +131,9 @@ impl Handshakes {
             return;
         }
         self.inbox.await_keys(&randoms, deadline);
+        let is_late = Instant::now() >= deadline;
         for (flow, random) in awaited {
-            if self.inbox.presence(&random) == Presence::Complete {
+            if is_late || self.inbox.presence(&random) == Presence::Complete {
                 self.open.remove(&flow);
             }
         }

@@ -4,7 +4,7 @@
 //! The table counts such packets on both sides of everybody's forward rules. What has entered by one look and has not left by the next is lost: somebody
 //! drops it, in whatever tool's language.
 
-use std::mem;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nsntrace_nat::{Begun, Nat as Table};
@@ -28,21 +28,31 @@ impl Vigil {
         self.due
     }
 
-    /// Fails when something was lost since the look before the last, and says so.
+    /// Fails when something was lost since the look before the last, and says so. Waits for a moment before that: when the program has just ended,
+    /// this look comes right behind the one before, and somebody else's queue may still have what entered by then.
     pub(crate) fn look(&mut self, table: &mut Table) -> Result<(), Failure> {
-        let Begun { entered, left } = table.begun()?;
-        self.due = Instant::now() + PACE;
-        let earlier = mem::replace(&mut self.entered, entered);
-        // With less than there was, somebody has set all counters of this host to zero.
-        match earlier.checked_sub(left) {
-            None | Some(0) => Ok(()),
-            Some(_) if entered < earlier => Ok(()),
-            Some(lost) => Err(Failure::new(format!(
-                "this host's firewall drops some of the program's packets: {lost} so far; --net proxy goes around that"
-            ))),
+        let earlier = self.entered;
+        let until = Instant::now() + GRACE;
+        loop {
+            let Begun { entered, left } = table.begun()?;
+            (self.entered, self.due) = (entered, Instant::now() + PACE);
+            // With less than there was, somebody has set all counters of this host to zero.
+            let lost = if entered < earlier { 0 } else { earlier.saturating_sub(left) };
+            if lost == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(Failure::new(format!(
+                    "this host's firewall drops some of the program's packets: {lost} so far; --net proxy goes around that"
+                )));
+            }
+            thread::sleep(STEP);
         }
     }
 }
 
 /// Many times what a packet needs from one hook to the next, even by a queue of somebody else's.
 const PACE: Duration = Duration::from_secs(2);
+/// How long a look waits for what has not left yet, and how often it looks.
+const GRACE: Duration = Duration::from_millis(250);
+const STEP: Duration = Duration::from_millis(10);
