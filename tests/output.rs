@@ -204,13 +204,17 @@ fn a_trace_that_does_not_come_about_costs_nobody_the_last_one() {
 }
 
 /// At the moment, not at the end: somebody may want to make room.
+/// A file on a disk of its own, of `size`.
+fn on_small_disk(lab: &Lab, size: &str) -> String {
+    let disk = lab.dir.join("disk");
+    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size={size} tmpfs {0}", disk.display()));
+    disk.join("x.pcap").to_str().expect("a plain path").to_owned()
+}
+
 #[test]
 fn a_disk_that_becomes_full_is_told_while_the_program_runs() {
     let lab = Lab::new(&Plan::default());
-    let disk = lab.dir.join("disk");
-    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size=256k tmpfs {0}", disk.display()));
-    let path = disk.join("x.pcap");
-    let path = path.to_str().expect("a plain path");
+    let path = &on_small_disk(&lab, "256k");
     let script = "curl -s -o /dev/null http://198.51.100.2/bytes/5000000; read word; echo $word";
     let mut command = lab.nsntrace(&["-o", path, "sh", "-c", script]);
     command.stdin(Stdio::piped());
@@ -226,10 +230,7 @@ fn a_disk_that_becomes_full_is_told_while_the_program_runs() {
 #[test]
 fn a_disk_that_becomes_full_costs_the_ring_nothing() {
     let lab = Lab::new(&Plan::default());
-    let disk = lab.dir.join("disk");
-    lab.host.sh(&format!("mkdir {0}; mount -t tmpfs -o size=6m tmpfs {0}", disk.display()));
-    let path = disk.join("x.pcap");
-    let path = path.to_str().expect("a plain path");
+    let path = &on_small_disk(&lab, "6m");
     let send = "import socket, time\n\
         socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
         for i in range(30000):\n    \

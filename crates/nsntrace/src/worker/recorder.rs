@@ -211,13 +211,11 @@ impl Thread<'_> {
 
 /// Looks at a block, if anybody wants to know, and records it. False when a limit is reached.
 fn take(block: Block, recording: &mut Recording, explainer: &mut Option<Explainer>) -> bool {
-    let survey = explainer.as_mut().map(|explainer| &mut explainer.survey);
-    if let Some(survey) = survey {
-        for answer in survey.look(&block, recording.room(&block)) {
-            recording.learn(answer);
-        }
+    let Some(Explainer { survey, .. }) = explainer else { return recording.record(block, None) };
+    for answer in survey.look(&block, recording.room(&block)) {
+        recording.learn(answer);
     }
-    recording.record(block, explainer.as_ref().map(|explainer| &explainer.survey))
+    recording.record(block, Some(survey))
 }
 
 /// Says how much has been recorded, for whoever looks.
