@@ -160,8 +160,7 @@ fn build(root: &Path, folder: &Path, target: &Target, library: &Library) -> Comm
 
 /// What makes the binary small, and the same wherever it is made.
 fn flags(root: &Path, library: &Path, map: &Path) -> Vec<String> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let home = process::cargo_home();
     let paths = [(Some(root.to_owned()), "/nsntrace"), (home, "/cargo"), (Some(library.to_owned()), "/rust")];
     let remap =
         |(from, to): (Option<PathBuf>, &str)| Some(format!("--remap-path-prefix={}={to}", from?.display()));

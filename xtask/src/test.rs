@@ -1,8 +1,8 @@
 //! `test`: everything that must hold, in one run with one closing line.
 
+mod packages;
 mod tally;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut tally = Tally::default();
     check(&workspace, &mut tally);
-    package(&workspace, &mut tally);
+    tally.step("packages, by the oldest Rust", || packages::check(&workspace));
     test_debug(&workspace, &mut tally);
     test_oracles(&workspace, &mut tally);
     test_static(&workspace, &mut tally);
@@ -42,29 +42,14 @@ fn check(workspace: &Workspace, tally: &mut Tally) {
     rustdoc.env("RUSTDOCFLAGS", "-D warnings");
     tally.step("fmt", || process::run(&mut cargo(&["fmt", "--all", "--check"])));
     let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    tally.step("clippy", || process::run(&mut cargo(&lint)));
+    tally.step("clippy", || process::tell(&mut cargo(&lint)));
     tally.step("tidy", tidy::run);
-    tally.step("rustdoc", || process::run(&mut rustdoc));
-}
-
-/// Every crate as it would be published, unpacked and compiled by the oldest Rust that the manifests promise.
-fn package(workspace: &Workspace, tally: &mut Tally) {
-    tally.step("packages, by the oldest Rust", || {
-        let target = workspace.target.join("oldest");
-        // Cargo would take what it has once unpacked there for what is there today: the version is the same.
-        let _not_there = fs::remove_dir_all(&target);
-        let mut rustup = Command::new("rustup");
-        rustup.current_dir(&workspace.root).args(["run", &workspace.product()?.rust_version, "cargo"]);
-        rustup.args(["package", "--workspace", "--quiet", "--allow-dirty", "--offline", "--target-dir"]);
-        rustup.arg(target);
-        let private = workspace.members.iter().filter(|package| !package.is_published);
-        process::run(rustup.args(private.flat_map(|package| ["--exclude", &package.name])))
-    });
+    tally.step("rustdoc", || process::tell(&mut rustdoc));
 }
 
 fn test_debug(workspace: &Workspace, tally: &mut Tally) {
     let build = ["build", "--package", PRODUCT];
-    tally.step("build", || process::run(&mut process::cargo(&workspace.root, build)));
+    tally.step("build", || process::tell(&mut process::cargo(&workspace.root, build)));
     let binary = workspace.target.join("debug").join(PRODUCT);
     tally.tests("tests", |tests| {
         let mut cargo = cargo_test(&workspace.root, &["--workspace"], tests);
