@@ -69,6 +69,11 @@ impl NatError {
         }
     }
 
+    /// Whether the answer was lost to others, who changed their rules all the while it was written: it may be had later.
+    pub fn is_restless(&self) -> bool {
+        matches!(self, Self::Netlink { source: SocketError::Restless { .. }, .. })
+    }
+
     /// The errno that the kernel refused with.
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -182,6 +187,13 @@ mod tests {
 
     fn error(step: Step, errno: Errno) -> String {
         NatError::new(step, RequestError::Refused(Refusal { index: 0, errno, extack: None })).to_string()
+    }
+
+    #[test]
+    fn only_what_others_disturbed_may_be_had_later() {
+        let error = |source: SocketError| NatError::new(Step::Begin, source.into());
+        assert!(error(SocketError::Restless { attempts: 8 }).is_restless());
+        assert!(!error(SocketError::Unanswered).is_restless());
     }
 
     #[test]

@@ -34,8 +34,13 @@ impl Vigil {
         let earlier = self.entered;
         let until = Instant::now() + GRACE;
         loop {
-            let Begun { entered, left } = table.begun()?;
-            (self.entered, self.due) = (entered, Instant::now() + PACE);
+            let counted = table.begun();
+            self.due = Instant::now() + PACE;
+            let Begun { entered, left } = match counted {
+                Err(error) if error.is_restless() => return Ok(()),
+                counted => counted?,
+            };
+            self.entered = entered;
             // With less than there was, somebody has set all counters of this host to zero.
             let lost = if entered < earlier { 0 } else { earlier.saturating_sub(left) };
             if lost == 0 {
