@@ -147,13 +147,15 @@ impl Side<'_> {
         Side { route: self.route, monitor: self.monitor }
     }
 
-    /// Waits until the kernel has acted on the link's carrier, and takes in what comes for `address`.
+    /// Waits until the kernel has acted on the link's carrier, and takes in what comes for `address`; without the latter it goes on after a
+    /// while, for an answer that is lost is sent again.
     fn wait_until_active(mut self, ifindex: IfIndex, address: Option<Ipv6Addr>) -> Result<(), Failure> {
         let deadline = Instant::now() + ACTIVATION;
         while !self.is_active(ifindex, address)? {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Failure::new("the veth does not come up"));
+                let is_up = self.is_active(ifindex, None)?;
+                return if is_up { Ok(()) } else { Err(Failure::new("the veth does not come up")) };
             }
             let timeout = Timespec::try_from(left).ok();
             let _interrupted = poll(&mut [PollFd::new(&*self.monitor, PollFlags::IN)], timeout.as_ref());
