@@ -69,7 +69,7 @@ impl NatError {
         }
     }
 
-    /// Whether the answer was lost to others, who changed their rules all the while it was written: it may be had later.
+    /// Whether the kernel's lists changed all the while they were written: another time they may be had.
     pub fn is_restless(&self) -> bool {
         matches!(self, Self::Netlink { source: SocketError::Restless { .. }, .. })
     }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_others_disturbed_may_be_had_later() {
+    fn only_what_was_disturbed_may_be_had_another_time() {
         let error = |source: SocketError| NatError::new(Step::Begin, source.into());
         assert!(error(SocketError::Restless { attempts: 8 }).is_restless());
         assert!(!error(SocketError::Unanswered).is_restless());

@@ -73,13 +73,14 @@ impl Wire {
         Ok(Self { veth, v4, v6 })
     }
 
-    /// Gives the program's end its addresses and routes, brings both ends up and waits until both are.
+    /// Gives the program's end its addresses and routes, brings both ends up and waits until both are. Says in `notes` what did not come in time.
     pub(crate) fn connect(
         &self,
         host: Side<'_>,
         inside: Side<'_>,
         destinations: &[Prefix],
         no_offload: bool,
+        notes: &mut Vec<String>,
     ) -> Result<Macs, Failure> {
         if no_offload {
             self.stop_offload(host.route, inside.route)?;
@@ -87,7 +88,9 @@ impl Wire {
         self.configure_inside(inside.route, destinations)?;
         let macs = self.introduce(host.route, inside.route)?;
         host.wait_until_active(self.veth.ifindex, None)?;
-        inside.wait_until_active(self.veth.peer_ifindex, self.v6.map(|v6| v6.traced))?;
+        if !inside.wait_until_active(self.veth.peer_ifindex, self.v6.map(|v6| v6.traced))? {
+            notes.push("the kernel does not take in what comes by IPv6 yet".to_owned());
+        }
         Ok(macs)
     }
 
@@ -147,21 +150,20 @@ impl Side<'_> {
         Side { route: self.route, monitor: self.monitor }
     }
 
-    /// Waits until the kernel has acted on the link's carrier, and takes in what comes for `address`; without the latter it goes on after a
-    /// while, for an answer that is lost is sent again.
-    fn wait_until_active(mut self, ifindex: IfIndex, address: Option<Ipv6Addr>) -> Result<(), Failure> {
+    /// Waits until the kernel has acted on the link's carrier, and takes in what comes for `address`; whether it does the latter.
+    fn wait_until_active(mut self, ifindex: IfIndex, address: Option<Ipv6Addr>) -> Result<bool, Failure> {
         let deadline = Instant::now() + ACTIVATION;
         while !self.is_active(ifindex, address)? {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let is_up = self.is_active(ifindex, None)?;
-                return if is_up { Ok(()) } else { Err(Failure::new("the veth does not come up")) };
+                return if is_up { Ok(false) } else { Err(Failure::new("the veth does not come up")) };
             }
             let timeout = Timespec::try_from(left).ok();
             let _interrupted = poll(&mut [PollFd::new(&*self.monitor, PollFlags::IN)], timeout.as_ref());
             self.monitor.drain(|_change| {})?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Before it has a carrier, what is sent vanishes before anybody sees it: the link has no queue yet (`noop_qdisc`). From Linux 6.8 on asking is

@@ -75,7 +75,7 @@ pub(super) fn make(
     let mut table = install(plan, front, &wire, &mut notes)?;
     let mut uplinks = Uplinks::new(run_dir, &wire.veth, has_ipv6, only)?;
     let outside = Side { route: &mut host, monitor: &mut monitor };
-    wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload)?;
+    wire.connect(outside, inside, &ipv6.destinations, plan.options.no_offload, &mut notes)?;
     uplinks.refresh(&mut host, &mut table)?;
     let passage = firewall::pass(plan, knocks, &mut host, &mut table, &wire, &mut notes)?;
     show(netns, front, &mut presence, &mut notes)?;

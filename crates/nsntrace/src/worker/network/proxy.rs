@@ -54,7 +54,7 @@ pub(super) fn make(plan: &Plan, netns: &Netns, inside: Side<'_>) -> Result<Netwo
     let request = WireRequest { name: DEVICE, mtu: uplink.mtu, has_ipv6, occupied: &occupied };
     let wire = Wire::make(&mut route, netns, &request)?;
     let outside = Side { route: &mut route, monitor: &mut monitor };
-    let macs = wire.connect(outside, inside, &destinations, plan.options.no_offload)?;
+    let macs = wire.connect(outside, inside, &destinations, plan.options.no_offload, &mut notes)?;
     raise_descriptor_limit();
     let config = Config {
         ifindex: wire.veth.ifindex.get(),

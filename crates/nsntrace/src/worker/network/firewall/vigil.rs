@@ -34,26 +34,35 @@ impl Vigil {
         let earlier = self.entered;
         let until = Instant::now() + GRACE;
         loop {
-            let counted = table.begun();
-            self.due = Instant::now() + PACE;
-            let Begun { entered, left } = match counted {
-                Err(error) if error.is_restless() => return Ok(()),
-                counted => counted?,
-            };
-            self.entered = entered;
-            // With less than there was, somebody has set all counters of this host to zero.
-            let lost = if entered < earlier { 0 } else { earlier.saturating_sub(left) };
-            if lost == 0 {
+            let lost = self.count(table, earlier)?;
+            if lost == Some(0) {
                 return Ok(());
             }
             if Instant::now() >= until {
-                return Err(Failure::new(format!(
-                    "this host's firewall drops some of the program's packets: {lost} so far; --net proxy goes around that"
-                )));
+                return lost.map_or(Ok(()), |lost| Err(drops(lost)));
             }
             thread::sleep(STEP);
         }
     }
+
+    /// How many of those that had entered `earlier` are lost; `None` when others change their rules so often that it cannot be read.
+    fn count(&mut self, table: &mut Table, earlier: u64) -> Result<Option<u64>, Failure> {
+        let begun = table.begun();
+        self.due = Instant::now() + PACE;
+        let Begun { entered, left } = match begun {
+            Err(error) if error.is_restless() => return Ok(None),
+            begun => begun?,
+        };
+        self.entered = entered;
+        // With less than there was, somebody has set all counters of this host to zero.
+        Ok(Some(if entered < earlier { 0 } else { earlier.saturating_sub(left) }))
+    }
+}
+
+fn drops(lost: u64) -> Failure {
+    Failure::new(format!(
+        "this host's firewall drops some of the program's packets: {lost} so far; --net proxy goes around that"
+    ))
 }
 
 /// Many times what a packet needs from one hook to the next, even by a queue of somebody else's.
