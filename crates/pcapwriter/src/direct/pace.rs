@@ -72,8 +72,9 @@ impl Pace {
         self.came += bytes as u64;
         let elapsed = now.saturating_duration_since(self.since);
         let is_enough = self.came >= FAST_PER_US.saturating_mul(micros(elapsed.max(WINDOW)));
-        self.is_fast |= is_enough;
-        if elapsed >= WINDOW {
+        if elapsed < WINDOW {
+            self.is_fast |= is_enough;
+        } else {
             self.is_fast = is_enough;
             (self.since, self.came) = (now, 0);
         }
@@ -153,7 +154,7 @@ fn micros(time: Duration) -> u64 {
 
 /// Long enough that what comes in it, 400 kB when it is fast, is no handful of packets; short enough to see the end of a download.
 const WINDOW: Duration = Duration::from_millis(100);
-/// From 4 MB/s on a piece is full after a quarter of a second at most, and the processor time saved is worth having.
+/// From 4 MB/s on a block of the ring is full after a quarter of a second at most, and the processor time saved is worth having.
 const FAST_PER_US: u64 = 4;
 /// A ring of 16 MiB is full after 16 ms of a gigabyte a second: before that, the disk must have been left alone.
 const PATIENCE: Duration = Duration::from_millis(8);
@@ -197,6 +198,18 @@ mod tests {
         // The rate of the last tenth of a second is what counts.
         now += Duration::from_secs(1);
         assert!(!pace.come(1000, now));
+    }
+
+    #[test]
+    fn what_is_enough_for_a_window_need_not_wait_for_its_end() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(PastCache::WhenFast, begin);
+        assert!(!pace.come(399_999, begin + 50 * MS));
+        assert!(pace.come(1, begin + 60 * MS));
+        // It is fast until a window says otherwise.
+        assert!(pace.come(1, begin + 100 * MS));
+        assert!(pace.come(1, begin + 199 * MS));
+        assert!(!pace.come(1, begin + 200 * MS));
     }
 
     #[test]
