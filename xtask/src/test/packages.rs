@@ -29,6 +29,7 @@ pub(super) fn check(workspace: &Workspace) -> Result {
 /// Crates that are not published yet are unpacked in cargo's home too, in a folder that is named for the checkout's path,
 /// and stay there: cargo would compile what an earlier run unpacked, for the version is the same.
 fn lend(from: &Path, to: &Path) -> Result {
+    let from = fs::canonicalize(from).map_err(|error| format!("{}: {error}", from.display()))?;
     fs::create_dir_all(to.join("registry"))?;
     for name in SHARED.into_iter().filter(|name| from.join(name).exists()) {
         symlink(from.join(name), to.join(name))?;
