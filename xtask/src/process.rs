@@ -7,9 +7,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How many lines of what a command complained of are told again.
-const MAX_COMPLAINT: usize = 30;
-
 /// What a task comes to.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -81,6 +78,9 @@ pub(crate) fn words(command: &Command) -> String {
     let words: Vec<_> = [program].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     words.join(" ")
 }
+
+/// How many lines of what a command complained of are told again.
+const MAX_COMPLAINT: usize = 30;
 
 #[cfg(test)]
 mod tests {
