@@ -42,7 +42,7 @@ pub(super) fn run(
 fn command(machine: &Machine, kernel: &Path, initramfs: &Path) -> Command {
     let [board, processor] = machine.hardware;
     let mut qemu = Command::new(machine.qemu);
-    qemu.args(["-machine", board, "-cpu", processor, "-accel", "tcg,thread=multi"])
+    qemu.args(["-machine", board, "-cpu", processor, "-accel", &format!("tcg,thread={}", machine.threads)])
         .args(["-smp", "2", "-m", "384", "-nic", "none", "-display", "none", "-monitor", "none"])
         // A guest that crashes or is done is over.
         .args(["-no-reboot", "-serial", "stdio"])

@@ -33,7 +33,7 @@ pub(super) fn judge(system: &System, folder: &Path, console: &Path, runs: u32) -
 /// The console shows a tar archive, compressed and in base64, between two lines.
 fn unpack(console: &str, folder: &Path, results: &Path) -> Result {
     let text = between(console, BEGIN, END);
-    let text = text.ok_or("the guest did not come to its end")?;
+    let text = text.ok_or_else(|| format!("the guest did not come to its end:\n{}", last_lines(console)))?;
     let encoded = folder.join("results.base64");
     fs::write(&encoded, text)?;
     let archive = folder.join("results.tar.gz");
@@ -42,6 +42,12 @@ fn unpack(console: &str, folder: &Path, results: &Path) -> Result {
     let _ = fs::remove_dir_all(results);
     fs::create_dir_all(results)?;
     process::run(Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(results))
+}
+
+/// What a guest said last, for whoever has only this log.
+fn last_lines(console: &str) -> String {
+    let lines: Vec<_> = console.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
 
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
@@ -174,6 +180,8 @@ const END: &str = "-- end results";
 const PCAP_HEADER: usize = 24;
 /// How many missing packets are named.
 const SHOWN: usize = 5;
+/// A panic has as many.
+const SHOWN_LINES: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -222,6 +230,9 @@ mod tests {
         let console = format!("boot\r\n{BEGIN}\r\nQUJD\r\n{END}\r\n");
         assert_eq!(between(&console, BEGIN, END), Some("\r\nQUJD\r\n"));
         assert_eq!(between(&console.replace(END, ""), BEGIN, END), None);
+        let error =
+            unpack("boot\r\nOops\r\n", Path::new("/nonexistent"), Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.to_string(), "the guest did not come to its end:\nboot\nOops");
     }
 
     #[test]
