@@ -65,19 +65,14 @@ struct Comment {
 
 /// Whose a packet is: a place among the processes, and a thread.
 #[derive(Clone, Copy, Debug)]
-pub struct Sender {
+struct Sender {
     process: usize,
     tid: u32,
 }
 
-/// What is written beside one packet.
-#[derive(Clone, Debug, Default)]
-pub struct Note {
-    /// Whose it is.
-    pub process: Option<Sender>,
-    /// What to say of it.
-    pub comment: Option<String>,
-}
+/// What to say of some of a block's frames: which ones, in their order, and what.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Comments(pub(crate) Vec<(usize, String)>);
 
 impl Beside {
     /// Knows nothing yet, and will keep what a series of files wants to be told more than once.
@@ -107,22 +102,37 @@ impl Beside {
         self.file += 1;
     }
 
-    /// Writes who sends the packets that have these notes, as far as the open file does not say it.
+    /// Writes who sends frames of these flows, as far as the open file does not say it, and gives what to say of some of them.
     #[inline(never)]
-    pub fn introduce(&mut self, notes: &[Note], writer: &mut AnyWriter) {
-        for sender in notes.iter().filter_map(|note| note.process) {
-            let process = &mut self.processes[sender.process];
-            if process.block.is_none() {
-                process.block = Some(writer.process(process.pid, &process.name));
+    pub fn introduce(
+        &mut self,
+        flows: &[Option<FlowNumber>],
+        mut writer: Option<&mut AnyWriter>,
+    ) -> Comments {
+        let mut comments = Vec::new();
+        let mut last = None;
+        for (at, flow) in flows.iter().enumerate() {
+            // Of a flow's further frames there is nothing to say.
+            if *flow == mem::replace(&mut last, *flow) {
+                continue;
             }
+            let Some(of_flow) = flow.and_then(|flow| self.flows.get_mut(place(flow))) else { continue };
+            if let (Some(Sender { process, .. }), Some(writer)) = (of_flow.sender, &mut writer) {
+                self.processes[process].introduce(writer);
+            }
+            let comment = &mut of_flow.comment;
+            let text = if self.is_series { comment.of_file(self.file) } else { comment.take() };
+            comments.extend(text.map(|text| (at, text)));
         }
+        Comments(comments)
     }
 
     /// How a packet says whose it is.
     #[inline]
-    pub fn reference(&self, sender: Sender) -> Option<ProcessRef> {
-        let process = self.processes.get(sender.process)?;
-        Some(ProcessRef { pid: process.pid, tid: sender.tid, block: process.block? })
+    pub fn sender(&self, flow: FlowNumber) -> Option<ProcessRef> {
+        let Sender { process, tid } = self.flows.get(place(flow))?.sender?;
+        let process = self.processes.get(process)?;
+        Some(ProcessRef { pid: process.pid, tid, block: process.block? })
     }
 
     fn learn_owner(&mut self, flow: FlowNumber, owner: &Owner) {
@@ -141,23 +151,17 @@ impl Beside {
     }
 
     fn flow(&mut self, number: FlowNumber) -> &mut OfFlow {
-        let place = number.0 as usize;
+        let place = place(number);
         self.flows.resize(self.flows.len().max(place + 1), OfFlow::default());
         &mut self.flows[place]
     }
+}
 
-    /// What to write beside each packet of some flows.
-    #[inline(never)]
-    pub fn notes(&mut self, flows: &[Option<FlowNumber>]) -> Vec<Note> {
-        flows.iter().map(|flow| self.note(*flow)).collect()
-    }
-
-    fn note(&mut self, flow: Option<FlowNumber>) -> Note {
-        let of_flow = flow.and_then(|flow| self.flows.get_mut(flow.0 as usize));
-        of_flow.map_or_else(Note::default, |OfFlow { sender, comment }| Note {
-            process: *sender,
-            comment: if self.is_series { comment.of_file(self.file) } else { comment.take() },
-        })
+impl Process {
+    fn introduce(&mut self, writer: &mut AnyWriter) {
+        if self.block.is_none() {
+            self.block = Some(writer.process(self.pid, &self.name));
+        }
     }
 }
 
@@ -185,6 +189,10 @@ impl Comment {
     }
 }
 
+fn place(flow: FlowNumber) -> usize {
+    flow.0 as usize
+}
+
 fn write_names<'a>(writer: &mut AnyWriter, names: impl Iterator<Item = (&'a IpAddr, &'a String)>) {
     let names: Vec<_> = names.map(|(address, name)| (*address, name.as_str())).collect();
     writer.names(&names);
@@ -203,8 +211,11 @@ mod tests {
         Found { comments: of_flow(comment), greetings: of_flow(greeting), ..Found::default() }
     }
 
+    /// What is said of a frame of the flow, and of two of the next block.
     fn said(beside: &mut Beside) -> [Option<String>; 2] {
-        [FLOW, FLOW].map(|flow| beside.notes(&[Some(flow)]).remove(0).comment)
+        let first = beside.introduce(&[None, Some(FLOW)], None).0.pop();
+        let later = beside.introduce(&[Some(FLOW), Some(FLOW)], None).0.pop();
+        [first, later].map(|comment| comment.map(|(_, text)| text))
     }
 
     #[track_caller]

@@ -1,97 +1,105 @@
 //! A block's packets into a file, as far as they belong there.
 
-use std::slice;
+use std::mem;
 
 use nsntrace_capture::{Direction as FrameDirection, Frame, Frames};
 use nsntrace_pcapwriter::{Direction, Packet};
+use nsntrace_report::FlowNumber;
 
-use crate::beside::{Beside, Note};
+use crate::beside::{Beside, Comments};
 use crate::bounds::{Bounds, Next};
 use crate::{AnyWriter, LOOPBACK_IFINDEX};
 
-/// Frames, and what is written beside each: nothing where nothing was found out.
+/// A block's frames, and what is written beside each: nothing where nothing was found out.
 pub struct Noted<'block, 'note> {
     frames: Frames<'block>,
-    notes: slice::Iter<'note, Note>,
+    flows: &'block [Option<FlowNumber>],
+    comments: &'note [(usize, String)],
+    /// How many frames were taken.
+    taken: usize,
 }
 
-/// The first packet that is not done with, and its note.
-pub type Rest<'block, 'note> = Option<(Frame<'block>, &'note Note)>;
+/// What is written beside one packet.
+#[derive(Clone, Copy)]
+struct Note<'note> {
+    /// Whose it is, is known of its flow.
+    flow: Option<FlowNumber>,
+    comment: Option<&'note str>,
+}
 
 impl<'block, 'note> Noted<'block, 'note> {
-    /// Frames with their notes, in the same order.
-    pub fn new(frames: Frames<'block>, notes: &'note [Note]) -> Self {
-        Self { frames, notes: notes.iter() }
+    /// Frames with their flows, in the same order, and comments on some of them.
+    pub fn new(
+        frames: Frames<'block>,
+        flows: &'block [Option<FlowNumber>],
+        comments: &'note Comments,
+    ) -> Self {
+        Self { frames, flows, comments: &comments.0, taken: 0 }
     }
 
-    /// Of so many frames a note has not been taken.
-    pub fn notes_left(&self) -> usize {
-        self.notes.len()
+    /// Frames that were not taken, and their flows.
+    pub fn rest(self) -> (Frames<'block>, &'block [Option<FlowNumber>]) {
+        (self.frames, self.flows.get(self.taken..).unwrap_or_default())
     }
-
-    /// The frames that have not been taken.
-    pub fn frames(&self) -> Frames<'block> {
-        self.frames.clone()
-    }
-}
-
-impl<'block, 'note> Iterator for Noted<'block, 'note> {
-    type Item = (Frame<'block>, &'note Note);
 
     #[inline]
-    fn next(&mut self) -> Rest<'block, 'note> {
-        Some((self.frames.next()?, self.notes.next().unwrap_or(NOTHING)))
+    fn next(&mut self) -> Option<(Frame<'block>, Note<'note>)> {
+        self.next_if(|_| true)
+    }
+
+    /// Takes the next frame, or leaves it.
+    #[inline]
+    fn next_if(&mut self, belongs: impl FnOnce(&Frame<'_>) -> bool) -> Option<(Frame<'block>, Note<'note>)> {
+        let mut frames = self.frames.clone();
+        let frame = frames.next().filter(belongs)?;
+        self.frames = frames;
+        let flow = self.flows.get(self.taken).copied().flatten();
+        let comment = self.comments.split_first().filter(|((at, _), _)| *at == self.taken);
+        let comment = comment.map(|((_, text), rest)| {
+            self.comments = rest;
+            text.as_str()
+        });
+        self.taken += 1;
+        Some((frame, Note { flow, comment }))
     }
 }
 
-/// Writes `first`, before which packets were lost, and those of `rest` that belong into the same file. Gives the one that does not.
+/// Writes the first of `noted`, before which packets were lost, and those behind it that belong into the same file.
 #[inline(never)]
-pub fn fill<'block, 'note>(
+pub fn fill(
     writer: &mut AnyWriter,
     bounds: &mut Bounds,
     beside: &Beside,
-    (first, note, dropped_before): (&Frame<'block>, &'note Note, u64),
-    rest: &mut Noted<'block, 'note>,
-) -> Rest<'block, 'note> {
+    mut dropped_before: u64,
+    noted: &mut Noted<'_, '_>,
+) {
     let mut batch = writer.batch();
-    // What cannot be written is counted, and told at the end.
-    let _counted = batch.push(&packet(first, note, dropped_before, beside));
-    bounds.count_packet();
-    for (frame, note) in rest {
-        if bounds.before(frame.timestamp_ns, batch.position()) != Next::Packet {
-            return Some((frame, note));
-        }
-        let _counted = batch.push(&packet(&frame, note, 0, beside));
+    let mut next = noted.next();
+    while let Some((frame, note)) = next {
+        // What cannot be written is counted, and told at the end.
+        let _counted = batch.push(&packet(&frame, note, mem::take(&mut dropped_before), beside));
         bounds.count_packet();
+        next = noted.next_if(|frame| bounds.before(frame.timestamp_ns, batch.position()) == Next::Packet);
     }
-    None
 }
 
-/// Passes over a packet, and those of `rest` within the bounds, when there is no file. Gives their number, and the one behind them.
+/// Passes over the first of `noted`, and those behind it within the bounds, when there is no file. Gives their number.
 #[inline(never)]
-pub fn pass<'block, 'note>(
-    bounds: &mut Bounds,
-    rest: &mut Noted<'block, 'note>,
-) -> (u64, Rest<'block, 'note>) {
-    bounds.count_packet();
-    let mut passed = 1;
-    for (frame, note) in rest {
-        if bounds.before(frame.timestamp_ns, 0) != Next::Packet {
-            return (passed, Some((frame, note)));
-        }
+pub fn pass(bounds: &mut Bounds, noted: &mut Noted<'_, '_>) -> u64 {
+    let mut passed = 0;
+    let mut next = noted.next();
+    while next.is_some() {
         bounds.count_packet();
         passed += 1;
+        next = noted.next_if(|frame| bounds.before(frame.timestamp_ns, 0) == Next::Packet);
     }
-    (passed, None)
+    passed
 }
-
-/// Where nothing was found out.
-pub const NOTHING: &Note = &Note { process: None, comment: None };
 
 #[inline]
 fn packet<'packet>(
     frame: &Frame<'packet>,
-    note: &'packet Note,
+    note: Note<'packet>,
     dropped_before: u64,
     beside: &Beside,
 ) -> Packet<'packet> {
@@ -106,7 +114,7 @@ fn packet<'packet>(
             FrameDirection::Outbound => Direction::Outbound,
         },
         dropped_before,
-        process: note.process.and_then(|sender| beside.reference(sender)),
-        comment: note.comment.as_deref(),
+        process: note.flow.and_then(|flow| beside.sender(flow)),
+        comment: note.comment,
     }
 }

@@ -13,10 +13,10 @@ mod copies;
 mod fill;
 mod look;
 
-pub use beside::{Beside, Found, Note, Sender};
+pub use beside::{Beside, Comments, Found};
 pub use bounds::{Bounds, Ends, Next};
 pub use copies::{Copied, Copier, Copies, Room};
-pub use fill::{NOTHING, Noted, Rest, fill, pass};
+pub use fill::{Noted, fill, pass};
 pub use look::{Look, News};
 use nsntrace_pcapwriter::{Output, Writer};
 

@@ -17,9 +17,8 @@ use std::mem;
 use std::time::{Duration, SystemTime};
 
 use nsntrace_capture::{Block, Frame, Statistics as Counted};
-use nsntrace_datapath::{AnyWriter, Beside, Bounds, Ends, NOTHING, Next, Note, Noted, Rest, fill, pass};
+use nsntrace_datapath::{AnyWriter, Beside, Bounds, Ends, Next, Noted, fill, pass};
 use nsntrace_pcapwriter::{Statistics, WriterError};
-use nsntrace_report::FlowNumber;
 
 use self::clock::Clock;
 use self::head::Head;
@@ -158,35 +157,20 @@ impl Recording {
     }
 
     fn record_frames(&mut self, block: &Block, survey: Option<&Survey>) -> bool {
-        let flows = survey.map_or(&[][..], Survey::flows);
-        let mut notes = self.notes(flows);
-        let mut frames = Noted::new(block.frames(), &notes);
+        let (mut frames, mut flows) = (block.frames(), survey.map_or(&[][..], Survey::flows));
         let mut dropped = block.dropped_before;
-        let mut next = frames.next();
-        while let Some((frame, mut note)) = next {
-            match self.bounds.before(frame.timestamp_ns, self.position()) {
+        while let Some(Frame { timestamp_ns, .. }) = frames.clone().next() {
+            match self.bounds.before(timestamp_ns, self.position()) {
                 Next::End => return false,
-                Next::File => {
-                    self.begin_next_file(frame.timestamp_ns, survey);
-                    let (done, rest) = (flows.len().saturating_sub(frames.notes_left() + 1), frames.frames());
-                    notes = self.notes(&flows[done..]);
-                    let (first, others) = notes.split_first().unwrap_or((NOTHING, &[]));
-                    (note, frames) = (first, Noted::new(rest, others));
-                }
+                Next::File => self.begin_next_file(timestamp_ns, survey),
                 Next::Packet => {}
             }
-            next = self.fill((&frame, note), mem::take(&mut dropped), &mut frames);
+            let comments = self.beside.introduce(flows, self.open.as_mut().map(|open| &mut open.writer));
+            let mut noted = Noted::new(frames, flows, &comments);
+            self.fill(mem::take(&mut dropped), &mut noted);
+            (frames, flows) = noted.rest();
         }
         !self.bounds.is_count_reached()
-    }
-
-    /// What to write beside packets of these flows in the open file, which is told who sends them.
-    fn notes(&mut self, flows: &[Option<FlowNumber>]) -> Vec<Note> {
-        let notes = self.beside.notes(flows);
-        if let Some(open) = &mut self.open {
-            self.beside.introduce(&notes, &mut open.writer);
-        }
-        notes
     }
 
     /// How much there is. Of connections nothing is known here.
@@ -248,28 +232,15 @@ impl Recording {
         self.open.as_ref().filter(is_begun).map_or(0, |open| open.writer.position())
     }
 
-    /// Writes `first` and those of `rest` that belong into the same file. Gives the one that does not.
-    fn fill<'block, 'note>(
-        &mut self,
-        (first, note): (&Frame<'block>, &'note Note),
-        dropped_before: u64,
-        rest: &mut Noted<'block, 'note>,
-    ) -> Rest<'block, 'note> {
-        let Some(open) = &mut self.open else { return self.lose(dropped_before, rest) };
-        open.dropped += dropped_before;
-        fill(&mut open.writer, &mut self.bounds, &self.beside, (first, note, dropped_before), rest)
-    }
-
-    /// What becomes of a packet, and of those of `rest` within the limits, when there is no file.
-    fn lose<'block, 'note>(
-        &mut self,
-        dropped_before: u64,
-        rest: &mut Noted<'block, 'note>,
-    ) -> Rest<'block, 'note> {
-        let (passed, next) = pass(&mut self.bounds, rest);
-        self.closed.dropped += dropped_before;
-        self.closed.unwritten += passed;
-        next
+    /// Writes the first of `noted`, and those that belong into the same file. When there is no file, they are lost.
+    fn fill(&mut self, dropped_before: u64, noted: &mut Noted<'_, '_>) {
+        if let Some(open) = &mut self.open {
+            open.dropped += dropped_before;
+            fill(&mut open.writer, &mut self.bounds, &self.beside, dropped_before, noted);
+        } else {
+            self.closed.dropped += dropped_before;
+            self.closed.unwritten += pass(&mut self.bounds, noted);
+        }
     }
 
     fn begin_next_file(&mut self, started_ns: u64, survey: Option<&Survey>) {
