@@ -1,6 +1,7 @@
 //! Records that wait for their write: heads and small packets here, large packets where they are.
 
 use std::io::{self, IoSlice};
+use std::mem;
 
 use crate::copy::copy;
 use crate::output::Output;
@@ -13,6 +14,9 @@ pub(crate) struct Arena {
     filled: usize,
     /// Where each record ends among all bytes of the batch, ascending.
     ends: Vec<usize>,
+    /// Empty, these and the next: an allocator may ask the kernel for such memory, and for each page of it, each time.
+    spare_large: Vec<Large<'static>>,
+    spare_slices: Vec<IoSlice<'static>>,
 }
 
 /// A packet that stays where it is until it is written.
@@ -47,7 +51,13 @@ pub(crate) struct Drained {
 impl Arena {
     pub(crate) fn new() -> Self {
         let len = ARENA_LEN + MAX_COPIED_LEN;
-        Self { bytes: vec![0; len], filled: 0, ends: Vec::with_capacity(len / TYPICAL_RECORD_LEN) }
+        Self {
+            bytes: vec![0; len],
+            filled: 0,
+            ends: Vec::with_capacity(len / TYPICAL_RECORD_LEN),
+            spare_large: Vec::new(),
+            spare_slices: Vec::new(),
+        }
     }
 
     fn clear(&mut self) {
@@ -77,7 +87,8 @@ impl<'a, 'p> Records<'a, 'p> {
     /// Begins with none. Whatever an earlier one left in the arena is forgotten.
     pub(crate) fn new(arena: &'a mut Arena) -> Self {
         arena.clear();
-        Self { arena, large: Vec::new(), large_len: 0 }
+        let large = emptied(mem::take(&mut arena.spare_large));
+        Self { arena, large, large_len: 0 }
     }
 
     /// Copies bytes into the record that is being made.
@@ -119,7 +130,10 @@ impl<'a, 'p> Records<'a, 'p> {
 
     /// Writes all records and forgets them, whether the output took them or not.
     pub(crate) fn drain_to(&mut self, output: &mut impl Output) -> Drained {
-        let (taken, result) = write_all(output, &mut self.slices());
+        let mut slices = emptied(mem::take(&mut self.arena.spare_slices));
+        self.list(&mut slices);
+        let (taken, result) = write_all(output, &mut slices);
+        self.arena.spare_slices = emptied(slices);
         let ends = &self.arena.ends;
         let whole = ends.partition_point(|&end| end <= taken);
         let whole_bytes = whole.checked_sub(1).map_or(0, |last| ends[last]);
@@ -133,8 +147,7 @@ impl<'a, 'p> Records<'a, 'p> {
     }
 
     /// Everything in its order.
-    fn slices(&self) -> Vec<IoSlice<'_>> {
-        let mut slices = Vec::with_capacity(2 * self.large.len() + 1);
+    fn list<'s>(&'s self, slices: &mut Vec<IoSlice<'s>>) {
         let mut copied = 0;
         for large in &self.large {
             slices.push(IoSlice::new(&self.arena.bytes[copied..large.at]));
@@ -142,8 +155,19 @@ impl<'a, 'p> Records<'a, 'p> {
             copied = large.at;
         }
         slices.push(IoSlice::new(&self.arena.bytes[copied..self.arena.filled]));
-        slices
     }
+}
+
+impl Drop for Records<'_, '_> {
+    fn drop(&mut self) {
+        self.arena.spare_large = emptied(mem::take(&mut self.large));
+    }
+}
+
+/// The memory of a list for another one, whose elements are alike but live for another time. The standard library collects in place where it can.
+fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
 /// Writes `slices`, in as many pieces as the output likes, and says how many bytes it took.
@@ -174,3 +198,31 @@ const ARENA_LEN: usize = 64 * 1024;
 const MAX_COPIED_LEN: usize = LARGE_LEN + 128;
 /// A bare TCP acknowledgement in pcapng, in bytes.
 const TYPICAL_RECORD_LEN: usize = 110;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::output::OutputFile;
+
+    #[test]
+    fn what_a_batch_needed_is_there_for_the_next() {
+        let mut arena = Arena::new();
+        let mut output = OutputFile::new(File::create("/dev/null").unwrap()).unwrap();
+        for _ in 0..2 {
+            let packet = vec![7; LARGE_LEN];
+            let mut records = Records::new(&mut arena);
+            for _ in 0..100 {
+                records.put(&packet);
+                records.end_record();
+            }
+            assert_eq!(records.drain_to(&mut output).whole, 100);
+        }
+        let list: Vec<_> = (0..100).collect();
+        let capacity = list.capacity();
+        let emptied: Vec<i32> = emptied(list);
+        assert!(emptied.is_empty() && emptied.capacity() == capacity);
+        assert!(arena.spare_large.capacity() >= 100 && arena.spare_slices.capacity() >= 201);
+    }
+}

@@ -98,6 +98,7 @@ impl Encoder {
     }
 
     /// Appends the record of `packet`; on an error nothing is appended.
+    #[inline]
     pub(crate) fn append<'p>(
         &mut self,
         packet: &Packet<'p>,
@@ -143,6 +144,7 @@ impl Encoder {
 ///   12 |                    Original Packet Length                     |
 ///   16 /                          Packet Data                          /
 /// ```
+#[inline]
 fn append_pcap<'p>(
     packet: &Packet<'p>,
     captured_len: u32,
@@ -180,6 +182,7 @@ fn append_pcap<'p>(
 ///      |        opt_endofopt = 0       |          length = 0           |
 ///      |                      Block Total Length                       |
 /// ```
+#[inline]
 fn append_pcapng<'p>(packet: &Packet<'p>, interface: u32, captured_len: u32, records: &mut Records<'_, 'p>) {
     let padded_len = captured_len.next_multiple_of(4);
     let dropcount_len = if packet.dropped_before > 0 { EPB_DROPCOUNT_LEN } else { 0 };
@@ -230,6 +233,7 @@ impl<'a> Comment<'a> {
 }
 
 /// The first `captured_len` bytes of the packet, its VLAN tag where it belongs.
+#[inline]
 fn append_captured<'p>(packet: &Packet<'p>, captured_len: u32, records: &mut Records<'_, 'p>) {
     let len = captured_len as usize;
     match packet.front() {

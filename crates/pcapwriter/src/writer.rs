@@ -195,6 +195,7 @@ impl<'p, O: Output> Batch<'_, 'p, O> {
     /// # Errors
     /// [`WriterError::UnknownInterface`], [`WriterError::TimestampTooLate`], [`WriterError::OriginalTooShort`]: the packet
     /// cannot be said in this file. It is counted as lost; others can follow.
+    #[inline]
     pub fn push(&mut self, packet: &Packet<'p>) -> Result<(), WriterError> {
         let summary = &mut self.state.summary;
         if summary.error.is_some() {
