@@ -221,6 +221,16 @@ impl Registry {
         self.owner(gone.maker, certainty)
     }
 
+    /// Whose connection it was that is gone, if it was asked for just before its first packet: then no other had these addresses.
+    pub fn begun(&self, local: SocketAddr, peer: SocketAddr, first_ns: u64) -> Option<Owner> {
+        let departed = self.departed.get(&(Carrier::Tcp, local.port()))?;
+        let is_it = |gone: &&Departed| {
+            let until_first_ns = first_ns.checked_sub(gone.maker.since_ns);
+            until_first_ns.is_some_and(|ns| ns <= AT_ONCE_NS) && gone.is_of(local.ip(), Some(peer))
+        };
+        self.owner(departed.iter().rev().find(is_it)?.maker, Certainty::Created)
+    }
+
     /// Whose socket of UDP had these addresses at a time: one of those that are gone, or the one that lives.
     pub fn at(
         &self,
@@ -318,6 +328,9 @@ const MAX_DEPARTED: usize = 1 << 16;
 const MAX_STRANGERS: usize = 1 << 12;
 /// Sockets that have gone since the last block of packets.
 const MAX_TURNS: usize = 1 << 12;
+/// From the call to the first packet it takes some microseconds, unless the caller has to wait for a processor. It takes two calls, and an end
+/// between them, to have the same addresses again.
+const AT_ONCE_NS: u64 = 1_000_000;
 /// As long as a word of the kernel's may take.
 const MOMENT_NS: u64 = 50_000_000;
 /// A descriptor each.
@@ -374,6 +387,23 @@ mod tests {
         let mut registry = registry();
         registry.note(101, maker(2, 1));
         assert_eq!(pid(registry.by_cookie(101, Certainty::Created)), Some((4321, Certainty::Created)));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_began_when_it_was_asked_for() {
+        const MS: u64 = 1_000_000;
+        let mut registry = registry();
+        for (process, cookie, since_ms) in [(1, 1001, 10), (2, 1002, 50)] {
+            registry.note(cookie, Maker { since_ns: since_ms * MS, ..maker(process, 1) });
+            registry.depart(&departure(cookie, Carrier::Tcp, "10.0.0.1:40000", "192.0.2.7:443"));
+        }
+        let ask = |local: &str, at_ns| {
+            let owner = registry.begun(address(local), address("192.0.2.7:443"), at_ns);
+            owner.map(|owner| owner.number)
+        };
+        let times = [10 * MS - 1, 10 * MS, 11 * MS, 11 * MS + 1, 50 * MS + 7];
+        assert_eq!(times.map(|at_ns| ask("10.0.0.1:40000", at_ns)), [None, Some(1), Some(1), None, Some(2)]);
+        assert_eq!(ask("10.0.0.2:40000", 10 * MS), None);
     }
 
     #[test]

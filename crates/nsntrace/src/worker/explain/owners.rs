@@ -82,6 +82,10 @@ impl Owners {
 
     /// Whose a flow is. Waits until `deadline` for somebody to say so.
     pub(crate) fn whose(&self, flow: &Flow, deadline: Instant) -> Option<Owner> {
+        let begun = self.state().begun(flow);
+        if begun.is_some() {
+            return begun;
+        }
         let found = loop {
             let mut state = self.state();
             state.is_awaited = true;
@@ -166,6 +170,13 @@ impl State {
             // What is lost stays unknown, and that is told.
             self.is_unheard |= !matches!(heard, Ok(Heard::Everything));
         }
+    }
+
+    /// Without asking the kernel, which takes longer than all the rest: most short connections are gone when they are looked at.
+    fn begun(&self, flow: &Flow) -> Option<Owner> {
+        let is_connection = flow.protocol == Protocol::Tcp && flow.is_outgoing;
+        let owner = || self.registry.begun(address(flow.local), address(flow.remote), flow.first_ns);
+        is_connection.then(owner)?
     }
 
     fn find(&mut self, flow: &Flow, line: &Line) -> Option<Owner> {
