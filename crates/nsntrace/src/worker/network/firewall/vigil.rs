@@ -16,11 +16,13 @@ pub(crate) struct Vigil {
     due: Instant,
     /// How many had entered when we looked last.
     entered: u64,
+    /// How many looks in a row have seen nothing.
+    blind: u32,
 }
 
 impl Vigil {
     pub(super) fn begin() -> Self {
-        Self { due: Instant::now() + PACE, entered: 0 }
+        Self { due: Instant::now() + PACE, entered: 0, blind: 0 }
     }
 
     /// When to look next. Nobody tells when a counter changes.
@@ -39,10 +41,21 @@ impl Vigil {
                 return Ok(());
             }
             if Instant::now() >= until {
-                return lost.map_or(Ok(()), |lost| Err(drops(lost)));
+                return lost.map_or_else(|| self.see_nothing(), |lost| Err(drops(lost)));
             }
             thread::sleep(STEP);
         }
+    }
+
+    /// Goes on, but not for ever: then the user is to know.
+    fn see_nothing(&mut self) -> Result<(), Failure> {
+        self.blind += 1;
+        if self.blind < MAX_BLIND {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "cannot tell any more whether this host's firewall drops the program's packets: its rules change all the time",
+        ))
     }
 
     /// How many of those that had entered `earlier` are lost; `None` when others change their rules so often that it cannot be read.
@@ -53,7 +66,7 @@ impl Vigil {
             Err(error) if error.is_restless() => return Ok(None),
             begun => begun?,
         };
-        self.entered = entered;
+        (self.entered, self.blind) = (entered, 0);
         // With less than there was, somebody has set all counters of this host to zero.
         Ok(Some(if entered < earlier { 0 } else { earlier.saturating_sub(left) }))
     }
@@ -70,3 +83,5 @@ const PACE: Duration = Duration::from_secs(2);
 /// How long a look waits for what has not left yet, and how often it looks.
 const GRACE: Duration = Duration::from_millis(250);
 const STEP: Duration = Duration::from_millis(10);
+/// Looks in a row: rules that are reloaded stand still after some seconds.
+const MAX_BLIND: u32 = 5;
