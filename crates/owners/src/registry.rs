@@ -221,8 +221,8 @@ impl Registry {
         self.owner(gone.maker, certainty)
     }
 
-    /// Whose connection it was that is gone, if it was asked for just before its first packet: then no other had these addresses.
-    pub fn begun(&self, local: SocketAddr, peer: SocketAddr, first_ns: u64) -> Option<Owner> {
+    /// Whose connection it was that is gone, if it was asked for just before its first packet.
+    pub fn begun_at(&self, local: SocketAddr, peer: SocketAddr, first_ns: u64) -> Option<Owner> {
         let departed = self.departed.get(&(Carrier::Tcp, local.port()))?;
         let is_it = |gone: &&Departed| {
             let until_first_ns = first_ns.checked_sub(gone.maker.since_ns);
@@ -328,9 +328,9 @@ const MAX_DEPARTED: usize = 1 << 16;
 const MAX_STRANGERS: usize = 1 << 12;
 /// Sockets that have gone since the last block of packets.
 const MAX_TURNS: usize = 1 << 12;
-/// From the call to the first packet it takes some microseconds, unless the caller has to wait for a processor. It takes two calls, and an end
-/// between them, to have the same addresses again.
-const AT_ONCE_NS: u64 = 1_000_000;
+/// From the call to the first packet it takes some ten microseconds, unless the caller has to wait for a processor. For another socket to have the same addresses by
+/// then, the first must have been reset, both be bound to one port, and nobody have said that the first is gone.
+const AT_ONCE_NS: u64 = 200_000;
 /// As long as a word of the kernel's may take.
 const MOMENT_NS: u64 = 50_000_000;
 /// A descriptor each.
@@ -391,19 +391,23 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_gone_began_when_it_was_asked_for() {
-        const MS: u64 = 1_000_000;
+        const US: u64 = 1_000;
+        let (server, other, nobody) = ("192.0.2.7:443", "192.0.2.8:443", "0.0.0.0:0");
         let mut registry = registry();
-        for (process, cookie, since_ms) in [(1, 1001, 10), (2, 1002, 50)] {
-            registry.note(cookie, Maker { since_ns: since_ms * MS, ..maker(process, 1) });
-            registry.depart(&departure(cookie, Carrier::Tcp, "10.0.0.1:40000", "192.0.2.7:443"));
+        let sockets =
+            [(1, 1000, server), (2, 5000, server), (1, 5050, server), (2, 5100, other), (2, 5150, nobody)];
+        for (cookie, (process, since_us, peer)) in (1001..).zip(sockets) {
+            registry.note(cookie, Maker { since_ns: since_us * US, ..maker(process, 1) });
+            registry.depart(&departure(cookie, Carrier::Tcp, "10.0.0.1:40000", peer));
         }
-        let ask = |local: &str, at_ns| {
-            let owner = registry.begun(address(local), address("192.0.2.7:443"), at_ns);
+        let ask = |local: &str, at_us: u64| {
+            let owner = registry.begun_at(address(local), address(server), at_us * US);
             owner.map(|owner| owner.number)
         };
-        let times = [10 * MS - 1, 10 * MS, 11 * MS, 11 * MS + 1, 50 * MS + 7];
-        assert_eq!(times.map(|at_ns| ask("10.0.0.1:40000", at_ns)), [None, Some(1), Some(1), None, Some(2)]);
-        assert_eq!(ask("10.0.0.2:40000", 10 * MS), None);
+        let expected =
+            [(999, None), (1000, Some(1)), (1200, Some(1)), (1201, None), (5049, Some(2)), (5199, Some(1))];
+        assert_eq!(expected.map(|(at_us, _)| ask("10.0.0.1:40000", at_us)), expected.map(|(_, owner)| owner));
+        assert_eq!(ask("10.0.0.2:40000", 1000), None);
     }
 
     #[test]

@@ -33,6 +33,9 @@ impl Ownership {
     /// Asks whose new flows are.
     pub(super) fn ask(&mut self, flows: &[(FlowNumber, Flow)]) -> Vec<(FlowNumber, Owner)> {
         let mut found = Vec::new();
+        if let (Some(owners), [_, ..]) = (&self.owners, flows) {
+            owners.hear();
+        }
         let deadline = Instant::now() + PATIENCE;
         for (number, flow) in flows {
             found.extend(self.ask_one(*number, flow, deadline).map(|owner| (*number, owner)));
