@@ -3,7 +3,7 @@
 //! # References
 //! qemu-system-x86_64(1); Documentation/admin-guide/kernel-parameters.rst.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::machine::Machine;
+use super::verdict::last_lines;
 use crate::process::{self, Result};
 
 /// Boots, copies the serial console to a file, shows the lines of it that are for us, and waits for the end.
@@ -35,7 +36,11 @@ pub(super) fn run(
     if copied.is_none() {
         qemu.kill()?;
     }
-    finish(&mut qemu, copied, limit).map_err(|error| format!("{error}\nhint: see {}", console.display()))?;
+    finish(&mut qemu, copied, limit).map_err(|error| {
+        let said = fs::read(&console).unwrap_or_default();
+        let last = last_lines(&String::from_utf8_lossy(&said));
+        format!("{error}\n{last}\nhint: see {}", console.display())
+    })?;
     Ok(console)
 }
 

@@ -29,7 +29,7 @@ pub(super) const MACHINES: [Machine; 2] = [
         qemu_package: "qemu-system-x86",
         hardware: ["q35", "max"],
         // The kernel changes code that another processor may be at, by way of a breakpoint. With a thread for each, that one may still find the
-        // breakpoint when the kernel has forgotten about it: `Oops: int3`, in one boot of ten beside other work.
+        // breakpoint when the kernel has forgotten about it: `Oops: int3`, in one boot of thirteen beside other work.
         threads: "single",
         console: "ttyS0",
     },

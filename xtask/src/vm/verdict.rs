@@ -45,7 +45,7 @@ fn unpack(console: &str, folder: &Path, results: &Path) -> Result {
 }
 
 /// What a guest said last, for whoever has only this log.
-fn last_lines(console: &str) -> String {
+pub(super) fn last_lines(console: &str) -> String {
     let lines: Vec<_> = console.lines().collect();
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
 }
@@ -233,6 +233,8 @@ mod tests {
         let error =
             unpack("boot\r\nOops\r\n", Path::new("/nonexistent"), Path::new("/nonexistent")).unwrap_err();
         assert_eq!(error.to_string(), "the guest did not come to its end:\nboot\nOops");
+        let lines: Vec<_> = (1..=SHOWN_LINES + 2).map(|number| number.to_string()).collect();
+        assert_eq!(last_lines(&lines.join("\r\n")), lines[2..].join("\n"));
     }
 
     #[test]
