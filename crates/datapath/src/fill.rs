@@ -22,7 +22,7 @@ pub struct Noted<'block, 'note> {
 /// What is written beside one packet.
 #[derive(Clone, Copy)]
 struct Note<'note> {
-    /// Whose it is, is known of its flow.
+    /// It tells whose the packet is.
     flow: Option<FlowNumber>,
     comment: Option<&'note str>,
 }

@@ -6,7 +6,8 @@ use std::mem;
 use crate::copy::copy;
 use crate::output::Output;
 
-/// The part of records that is copied. It keeps its memory from one batch to the next.
+/// The part of records that is copied, and the memory of lists. All of it is kept from one batch to the next: an allocator may ask the kernel for
+/// such pieces, page by page, and give them back, each time.
 pub(crate) struct Arena {
     /// As much as was ever needed; untouched, it is no memory yet.
     bytes: Vec<u8>,
@@ -14,8 +15,9 @@ pub(crate) struct Arena {
     filled: usize,
     /// Where each record ends among all bytes of the batch, ascending.
     ends: Vec<usize>,
-    /// Empty, these and the next: an allocator may ask the kernel for such memory, and for each page of it, each time.
+    /// Empty. Room for a batch's large packets.
     spare_large: Vec<Large<'static>>,
+    /// Empty. Room for what is written at once.
     spare_slices: Vec<IoSlice<'static>>,
 }
 
@@ -210,14 +212,14 @@ mod tests {
     fn what_a_batch_needed_is_there_for_the_next() {
         let mut arena = Arena::new();
         let mut output = OutputFile::new(File::create("/dev/null").unwrap()).unwrap();
-        for _ in 0..2 {
-            let packet = vec![7; LARGE_LEN];
+        let packet = vec![7; LARGE_LEN];
+        for count in [100, 1] {
             let mut records = Records::new(&mut arena);
-            for _ in 0..100 {
+            for _ in 0..count {
                 records.put(&packet);
                 records.end_record();
             }
-            assert_eq!(records.drain_to(&mut output).whole, 100);
+            assert_eq!(records.drain_to(&mut output).whole, count);
         }
         let list: Vec<_> = (0..100).collect();
         let capacity = list.capacity();

@@ -210,8 +210,11 @@ impl<'p, O: Output> Batch<'_, 'p, O> {
         pushed
     }
 
-    /// How long the output will be, in bytes, when what was pushed is in it.
+    /// How long the output will be, in bytes, when what was pushed is in it. One that has failed has room for all: nothing more is written.
     pub fn position(&self) -> u64 {
+        if self.state.summary.error.is_some() {
+            return 0;
+        }
         self.state.ledger.taken() + self.records.len() as u64
     }
 
