@@ -26,7 +26,7 @@ pub(super) enum Passage {
     Open(Vigil),
     /// Somebody does, and they go past him.
     Past(Bypass),
-    /// Somebody does, and the user insists on NAT.
+    /// Somebody does or may, and the user has been told.
     Shut,
 }
 

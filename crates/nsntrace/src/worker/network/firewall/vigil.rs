@@ -16,7 +16,7 @@ pub(crate) struct Vigil {
     due: Instant,
     /// How many had entered when we looked last.
     entered: u64,
-    /// How many looks in a row have seen nothing.
+    /// How many looks in a row have ended without having seen anything.
     blind: u32,
 }
 
@@ -30,8 +30,9 @@ impl Vigil {
         self.due
     }
 
-    /// Fails when something was lost since the look before the last, and says so. Waits for a moment before that: when the program has just ended,
-    /// this look comes right behind the one before, and somebody else's queue may still have what entered by then.
+    /// Fails when something was lost since the look before the last, and says so; or when none of the latest has seen anything. Waits for a moment
+    /// before that: when the program has just ended, this look comes right behind the one before, and somebody else's queue may still have what entered
+    /// by then.
     pub(crate) fn look(&mut self, table: &mut Table) -> Result<(), Failure> {
         let earlier = self.entered;
         let until = Instant::now() + GRACE;
@@ -83,5 +84,20 @@ const PACE: Duration = Duration::from_secs(2);
 /// How long a look waits for what has not left yet, and how often it looks.
 const GRACE: Duration = Duration::from_millis(250);
 const STEP: Duration = Duration::from_millis(10);
-/// Looks in a row: rules that are reloaded stand still after some seconds.
+/// Looks in a row: whoever reloads rules is done in less.
 const MAX_BLIND: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sees_nothing_time_and_again_says_so() {
+        let mut vigil = Vigil::begin();
+        for _ in 1..MAX_BLIND {
+            assert!(vigil.see_nothing().is_ok());
+        }
+        let told = vigil.see_nothing().unwrap_err().to_string();
+        assert!(told.ends_with("its rules change all the time"), "{told}");
+    }
+}
