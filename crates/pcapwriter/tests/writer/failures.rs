@@ -70,8 +70,10 @@ fn failure_is_known_as_soon_as_it_happens() {
     assert!(writer.so_far().error.is_none());
     write(&mut writer, &packets(1, 1, 40), 1);
     assert_eq!((writer.so_far().written, writer.so_far().lost), (1, 0));
+    assert!(writer.batch().position() > 0);
     write(&mut writer, &packets(9, 5, 2000), 5);
     assert_eq!((writer.so_far().written, writer.so_far().lost), (1, 5));
+    assert_eq!(writer.batch().position(), 0, "there is room for all in one that has failed");
     let failure = writer.so_far().error.as_ref().expect("100 bytes are not enough");
     assert_eq!(failure.to_string(), "cannot write the capture");
     assert_eq!(
