@@ -4,7 +4,7 @@
 //! A socket that was made is known by its cookie. While it lives, the kernel tells the cookie of given addresses; when it goes, the kernel tells both, and both are
 //! kept here for packets that are looked at later. Everything is bounded: what is oldest is forgotten.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -91,7 +91,7 @@ pub struct Turn {
 #[derive(Debug, Default)]
 pub struct Registry {
     processes: HashMap<u32, Arc<Process>>,
-    made: BTreeMap<u64, Maker>,
+    made: HashMap<u64, Maker>,
     pings: VecDeque<(OwnedFd, Maker)>,
     pingers: VecDeque<Maker>,
     /// In the order in which they were heard of.
@@ -102,7 +102,7 @@ pub struct Registry {
     /// Gone, and nobody has said whose they were: the witness may yet.
     strangers: HashMap<u64, Departure>,
     strangers_order: VecDeque<u64>,
-    holders: BTreeMap<u64, Maker>,
+    holders: HashMap<u64, Maker>,
     /// How often somebody has looked who holds what.
     looks: u64,
 }
@@ -139,8 +139,18 @@ impl Registry {
         if let Some(departure) = self.strangers.remove(&cookie) {
             self.depart(&departure);
         } else if self.made.len() > MAX_MADE {
-            self.made.pop_first();
+            self.forget_older_half();
         }
+    }
+
+    /// The kernel numbers sockets one after the other.
+    fn forget_older_half(&mut self) {
+        let (oldest, newest) = self
+            .made
+            .keys()
+            .fold((u64::MAX, 0), |(oldest, newest), &cookie| (oldest.min(cookie), newest.max(cookie)));
+        let middle = oldest.midpoint(newest);
+        self.made.retain(|&cookie, _maker| cookie > middle);
     }
 
     /// Takes in that a socket is gone.
@@ -320,7 +330,7 @@ fn push<T>(queue: &mut VecDeque<T>, one: T, most: usize) {
     queue.push_back(one);
 }
 
-/// Sockets that live, of which we know; 40 bytes each.
+/// Sockets that live, of which we know; 66 bytes each.
 const MAX_MADE: usize = 1 << 18;
 /// Sockets that are gone, and whose packets may not have been looked at.
 const MAX_DEPARTED: usize = 1 << 16;
@@ -408,6 +418,18 @@ mod tests {
             [(999, None), (1000, Some(1)), (1200, Some(1)), (1201, None), (5049, Some(2)), (5199, Some(1))];
         assert_eq!(expected.map(|(at_us, _)| ask("10.0.0.1:40000", at_us)), expected.map(|(_, owner)| owner));
         assert_eq!(ask("10.0.0.2:40000", 1000), None);
+    }
+
+    #[test]
+    fn of_too_many_the_older_are_forgotten() {
+        let mut registry = registry();
+        let last = 1 << 20;
+        for cookie in last - MAX_MADE as u64..last {
+            registry.note(cookie, maker(1, 1));
+        }
+        assert!(registry.made.len() <= MAX_MADE);
+        let is_known = |cookie| registry.by_cookie(cookie, Certainty::Created).is_some();
+        assert_eq!([101, last - 1].map(is_known), [false, true]);
     }
 
     #[test]
