@@ -12,13 +12,16 @@
 //! CLOSING -> TIME-WAIT close() last:  CLOSE-WAIT  -> LAST-ACK   -> gone
 //! ```
 //!
+//! To list them the kernel walks the whole machine's table of connections, which takes 2 ms where that is large. Most programs have no
+//! connection left when they end, which it tells for nothing: see [`Sockstat`]. Else it walks once for both families, which only the
+//! older of its two requests can ask for.
+//!
 //! A kernel without `CONFIG_INET_DIAG` is asked for the whole table as text. The files are opened with the socket: an open file of `/proc/net`
 //! stays that of the namespace in which it was opened.
 //!
 //! # Kernel interface
-//! `SOCK_DIAG_BY_FAMILY` with `struct inet_diag_req_v2`, answered by `struct inet_diag_msg`. No privilege.
-//! Linux 3.3, `CONFIG_INET_DIAG`. A dump walks the whole machine's table of connections: 1.5 to 2 ms at
-//! least. Else `/proc/thread-self/net/tcp` and `tcp6`.
+//! `TCPDIAG_GETSOCK` with `struct inet_diag_req`, answered by `struct inet_diag_msg`. No privilege.
+//! Linux 2.6.14, `CONFIG_INET_DIAG`. Else `/proc/thread-self/net/tcp` and `tcp6`.
 //!
 //! # References
 //! `sock_diag(7)`; `include/uapi/linux/inet_diag.h`; `net/ipv4/inet_diag.c`; `proc_net(5)`; ss(8).
@@ -26,16 +29,17 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use neli::consts::rtnl::RtAddrFamily;
 use nsntrace_netlink::{Batch, Family, Message, Socket};
 
 use crate::sockid::SOCKID;
-use crate::{SockDiagError, table::Table};
+use crate::{SockDiagError, sockstat::Sockstat, table::Table};
 
 /// Asks about the sockets of the network namespace of the thread that opened it, wherever it is used.
 #[derive(Debug)]
 pub struct SockDiag {
     pub(crate) socket: Socket,
+    /// None without procfs.
+    sockstat: Option<Sockstat>,
     /// Without IPv6 there is one, without procfs none.
     tables: Vec<Table>,
     /// Whether the kernel has said that it does not know such questions.
@@ -58,7 +62,7 @@ impl SockDiag {
     /// [`SockDiagError::Netlink`]: `EMFILE` or `ENFILE` where there are no descriptors left.
     pub fn open() -> Result<Self, SockDiagError> {
         let socket = Socket::open(Family::SockDiag).map_err(SockDiagError::Netlink)?;
-        Ok(Self { socket, tables: Table::open_all(), is_unsupported: false })
+        Ok(Self { socket, sockstat: Sockstat::open(), tables: Table::open_all(), is_unsupported: false })
     }
 
     /// Counts the TCP connections, IPv4 and IPv6, that no process has and that are not over, as
@@ -67,34 +71,45 @@ impl SockDiag {
     /// # Errors
     /// [`SockDiagError::Unsupported`] where the kernel cannot list sockets, and procfs cannot either.
     pub fn closing_tcp(&mut self) -> Result<Closing, SockDiagError> {
-        self.closing(IPPROTO_TCP)
+        if self.sockstat.as_ref().is_some_and(Sockstat::is_without_tcp) {
+            return Ok(Closing::default());
+        }
+        self.list()
     }
 
-    /// Whether this kernel has turned out to have no answer, so that procfs is read instead.
-    pub fn reads_procfs(&self) -> bool {
-        self.is_unsupported
+    /// Whether the kernel lists sockets when it is asked; else procfs does.
+    ///
+    /// # Errors
+    /// As those of [`closing_tcp`](Self::closing_tcp).
+    pub fn can_ask(&mut self) -> Result<bool, SockDiagError> {
+        self.list()?;
+        Ok(!self.is_unsupported)
     }
 
-    fn closing(&mut self, protocol: u8) -> Result<Closing, SockDiagError> {
+    fn list(&mut self) -> Result<Closing, SockDiagError> {
         // The kernel would look for the module again, each time.
         if !self.is_unsupported {
-            match self.ask(protocol) {
-                Err(SockDiagError::Unsupported(_)) if !self.tables.is_empty() => self.is_unsupported = true,
-                answered => return answered,
+            let asked = self.ask();
+            if !self.falls_back(&asked) {
+                return asked;
             }
         }
         self.read().map_err(SockDiagError::Table)
     }
 
-    fn ask(&mut self, protocol: u8) -> Result<Closing, SockDiagError> {
+    /// Whether procfs has to be read from now on.
+    fn falls_back(&mut self, asked: &Result<Closing, SockDiagError>) -> bool {
+        self.is_unsupported = matches!(asked, Err(SockDiagError::Unsupported(_))) && !self.tables.is_empty();
+        self.is_unsupported
+    }
+
+    fn ask(&mut self) -> Result<Closing, SockDiagError> {
+        let mut request = Batch::new();
+        request.dump(TCPDIAG_GETSOCK, &request_header(), |_| {});
+        let states = self.socket.dump(&request, orphan_state).map_err(SockDiagError::new)?;
         let mut closing = Closing::default();
-        for af in [RtAddrFamily::Inet, RtAddrFamily::Inet6].map(u8::from) {
-            let mut request = Batch::new();
-            request.dump(SOCK_DIAG_BY_FAMILY, &request_header(af, protocol), |_| {});
-            let states = self.socket.dump(&request, |message| orphan_state(message, af));
-            for state in states.map_err(SockDiagError::new)? {
-                closing.count(state);
-            }
+        for state in states {
+            closing.count(state);
         }
         Ok(closing)
     }
@@ -129,14 +144,13 @@ impl Closing {
     }
 }
 
-/// `struct inet_diag_req_v2`: u8 family, u8 protocol, u8 ext, u8 pad, u32 states, and a `struct
-/// inet_diag_sockid`, which a dump leaves empty.
-fn request_header(af: u8, protocol: u8) -> [u8; REQUEST] {
+/// `struct inet_diag_req`: u8 family, u8 src_len, u8 dst_len, u8 ext, a `struct inet_diag_sockid`, u32 states, u32 dbs. But for the
+/// states a dump leaves it empty.
+fn request_header() -> [u8; OLD_REQUEST] {
     let states = [TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_LAST_ACK, TCP_CLOSING];
     let mask = states.iter().fold(0_u32, |mask, state| mask | 1 << state);
-    let mut header = [0; REQUEST];
-    header[..2].copy_from_slice(&[af, protocol]);
-    header[4..8].copy_from_slice(&mask.to_ne_bytes());
+    let mut header = [0; OLD_REQUEST];
+    header[4 + SOCKID..8 + SOCKID].copy_from_slice(&mask.to_ne_bytes());
     header
 }
 
@@ -144,20 +158,22 @@ fn request_header(af: u8, protocol: u8) -> [u8; REQUEST] {
 ///
 /// `struct inet_diag_msg`: u8 family, u8 state, u8 timer, u8 retrans, `struct inet_diag_sockid`, then five
 /// u32, of which the last is the inode.
-pub(crate) fn orphan_state(message: Message<'_>, af: u8) -> Option<u8> {
-    if message.nlmsg_type() != SOCK_DIAG_BY_FAMILY {
+pub(crate) fn orphan_state(message: Message<'_>) -> Option<u8> {
+    if message.nlmsg_type() != TCPDIAG_GETSOCK {
         return None;
     }
     let (header, _) = message.split_header::<MESSAGE>()?;
-    let [family, state, ..] = *header;
+    let [_family, state, ..] = *header;
     let inode = u32::from_ne_bytes(*header.last_chunk()?);
-    (family == af && inode == 0).then_some(state)
+    (inode == 0).then_some(state)
 }
 
+/// `linux/inet_diag.h`
+const TCPDIAG_GETSOCK: u16 = 18;
 /// `linux/sock_diag.h`
 pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// linux/in.h
-pub(crate) const IPPROTO_TCP: u8 = 6;
+/// Bytes of `struct inet_diag_req` (`linux/inet_diag.h`).
+const OLD_REQUEST: usize = 4 + SOCKID + 8;
 /// Bytes of `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 pub(crate) const REQUEST: usize = 8 + SOCKID;
 /// Bytes of `struct inet_diag_msg` (`linux/inet_diag.h`).
@@ -176,31 +192,29 @@ const TCP_CLOSING: u8 = 11;
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use nsntrace_netlink::Refusal;
     use nsntrace_testkit::{Netns, eventually, isolated, sh};
+    use rustix::io::Errno;
 
     use super::*;
 
     #[test]
-    fn a_request_asks_for_four_states() {
-        let header = request_header(10, IPPROTO_TCP);
-        assert_eq!((header.len(), header[..4].to_vec()), (56, vec![10, 6, 0, 0]));
+    fn a_request_asks_for_four_states_of_any_family() {
+        let header = request_header();
         // ss -t with these states sends the same: bits 4, 5, 9 and 11.
-        assert_eq!(header[4..8], 0x0a30_u32.to_ne_bytes());
-        assert!(header[8..].iter().all(|byte| *byte == 0));
+        assert_eq!((header.len(), header[52..56].to_vec()), (60, 0x0a30_u32.to_ne_bytes().to_vec()));
+        assert!(header[..52].iter().chain(&header[56..]).all(|byte| *byte == 0));
     }
 
-    /// To the kernel a protocol without a module is what TCP is without `tcp_diag`.
     #[test]
     fn a_kernel_that_cannot_be_asked_is_read_from() {
-        let protocol_for_experiments = 253;
+        let refusal = Refusal { index: 0, errno: Errno::OPNOTSUPP, extack: None };
         let mut sockets = SockDiag::open().unwrap();
-        let asked = sockets.ask(protocol_for_experiments);
-        assert!(matches!(asked, Err(SockDiagError::Unsupported(_))), "{asked:?}");
-        // Of the tables TCP's are the only ones.
-        assert!(sockets.closing(protocol_for_experiments).is_ok() && sockets.is_unsupported);
+        assert!(sockets.can_ask().unwrap());
+        assert!(sockets.falls_back(&Err(SockDiagError::Unsupported(refusal.clone()))));
+        assert!(!sockets.can_ask().unwrap());
         let mut sockets = SockDiag { tables: Vec::new(), ..SockDiag::open().unwrap() };
-        let closing = sockets.closing(protocol_for_experiments);
-        assert!(matches!(closing, Err(SockDiagError::Unsupported(_))), "{closing:?}");
+        assert!(!sockets.falls_back(&Err(SockDiagError::Unsupported(refusal))));
     }
 
     #[test]
@@ -217,7 +231,7 @@ mod tests {
                 listener.accept().unwrap()
             });
             let expected = Closing { talking: 0, listening: 2 };
-            eventually(|| sockets.ask(IPPROTO_TCP).unwrap() == expected);
+            eventually(|| sockets.ask().unwrap() == expected);
             assert_eq!(sockets.read().unwrap(), expected);
             let (here, there) = other.inside(|| (sockets.read(), SockDiag::open().unwrap().read()));
             assert_eq!((here.unwrap(), there.unwrap()), (expected, Closing::default()));

@@ -8,7 +8,5 @@ use crate::{closing, departures, find};
 pub fn read(message: Message<'_>) {
     let _found = find::parse(message);
     let _gone = departures::parse(message);
-    for af in [2, 10] {
-        let _state = closing::orphan_state(message, af);
-    }
+    let _state = closing::orphan_state(message);
 }

@@ -22,6 +22,7 @@ mod find;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod sockid;
+mod sockstat;
 mod table;
 
 pub use closing::{Closing, SockDiag};
