@@ -76,6 +76,11 @@ impl<T> Sender<T> {
         self.0.put(state, value);
         Ok(())
     }
+
+    /// Says that there will be no more, as dropping it does.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
 }
 
 impl<T> Receiver<T> {

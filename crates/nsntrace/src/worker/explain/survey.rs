@@ -96,8 +96,12 @@ impl Survey {
         connections
     }
 
-    /// What is still to be found out about the blocks so far, now that there will be no more.
+    /// What is still to be found out about the blocks so far, now that there will be no more. Whoever explains comes to his end meanwhile.
     pub(crate) fn last_answers(&mut self) -> Vec<Answer> {
+        if let Some(copies) = self.copier.as_ref().map(Copier::last).filter(|copies| !copies.is_empty()) {
+            self.questions.send(Question { copies, ..Question::default() });
+        }
+        self.questions.close();
         self.due_before = self.due;
         self.collect(HOLD, || false)
     }
@@ -109,11 +113,8 @@ impl Survey {
         move |flow| in_block.contains(&flow) || self.look.census().flow(flow).is_some_and(is_open)
     }
 
-    /// Ends the survey. The explainer ends with the questions.
+    /// What was seen, and whether that is not all there was.
     pub(super) fn finish(self) -> (Census, bool) {
-        if let Some(copies) = self.copier.map(|copier| copier.last()).filter(|copies| !copies.is_empty()) {
-            self.questions.send(Question { copies, ..Question::default() });
-        }
         (self.look.finish(), self.is_sampled)
     }
 
