@@ -52,8 +52,9 @@ trait Way {
         None
     }
 
-    /// Looks whether packets still get through. That they do not is said, once.
-    fn look(&mut self) -> Result<(), Failure> {
+    /// Looks whether packets still get through, or, when nothing comes by the wire any more, whether all have. That they do not is
+    /// said, once.
+    fn look(&mut self, _is_last: bool) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -127,8 +128,8 @@ impl Network {
     }
 
     /// Looks. That they do not get through is said, and does not end the trace.
-    pub(crate) fn look(&mut self) -> Result<(), Failure> {
-        self.way.look()
+    pub(crate) fn look(&mut self, is_last: bool) -> Result<(), Failure> {
+        self.way.look(is_last)
     }
 
     /// Takes everything back, goes on past what fails. The slow part of a run: the user has the prompt by now.

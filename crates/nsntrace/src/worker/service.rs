@@ -94,12 +94,10 @@ impl<'a> Service<'a> {
             self.channel.report(&Report::Note(NO_WITNESS.to_owned()));
         }
         self.wait_for_connections(linger);
-        self.look();
         self.end_recording();
         let survivors = self.netns.members();
-        self.wait_for_recorder();
-        // Nothing is on its way any more.
         self.look();
+        self.wait_for_recorder();
         self.recorder.end_keys();
         self.close(survivors);
     }
@@ -135,7 +133,7 @@ impl<'a> Service<'a> {
 
     /// Looks whether packets get through, and tells if they do not.
     fn look(&mut self) {
-        let looked = self.network.look();
+        let looked = self.network.look(self.is_down);
         self.note(looked);
     }
 

@@ -110,10 +110,10 @@ impl Way for Nat {
         if let Passage::Open(vigil) = &self.passage { Some(vigil.due()) } else { None }
     }
 
-    fn look(&mut self) -> Result<(), Failure> {
+    fn look(&mut self, is_last: bool) -> Result<(), Failure> {
         let Passage::Open(vigil) = &mut self.passage else { return Ok(()) };
         // Said once.
-        vigil.look(&mut self.table).inspect_err(|_| self.passage = Passage::Shut)
+        vigil.look(&mut self.table, is_last).inspect_err(|_| self.passage = Passage::Shut)
     }
 }
 

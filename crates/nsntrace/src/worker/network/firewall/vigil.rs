@@ -2,8 +2,9 @@
 //!
 //! # Theory of operation
 //! The table counts such packets on both sides of everybody's forward rules. What has entered by one look and has not left by the next is lost: somebody
-//! drops it, in whatever tool's language.
+//! drops it, in whatever tool's language. When the program has ended and nothing enters any more, one look is enough.
 
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,10 @@ impl Vigil {
         self.due
     }
 
-    /// Fails when something was lost since the look before the last, and says so; or when none of the latest has seen anything. Waits for a moment
-    /// before that: when the program has just ended, this look comes right behind the one before, and somebody else's queue may still have what entered
-    /// by then.
-    pub(crate) fn look(&mut self, table: &mut Table) -> Result<(), Failure> {
-        let earlier = self.entered;
+    /// Fails when something was lost of what had entered by the look before, or by the last of all at all, and says so; or when none of the latest looks
+    /// has seen anything. Waits for a moment before that: somebody else's queue may still have what has just entered.
+    pub(crate) fn look(&mut self, table: &mut Table, is_last: bool) -> Result<(), Failure> {
+        let earlier = if is_last { u64::MAX } else { self.entered };
         let until = Instant::now() + GRACE;
         loop {
             let lost = self.count(table, earlier)?;
@@ -67,9 +67,10 @@ impl Vigil {
             Err(error) if error.is_restless() => return Ok(None),
             begun => begun?,
         };
-        (self.entered, self.blind) = (entered, 0);
+        self.blind = 0;
         // With less than there was, somebody has set all counters of this host to zero.
-        Ok(Some(if entered < earlier { 0 } else { earlier.saturating_sub(left) }))
+        let is_reset = entered < mem::replace(&mut self.entered, entered);
+        Ok(Some(if is_reset { 0 } else { earlier.min(entered).saturating_sub(left) }))
     }
 }
 
