@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_may_be_closed_before_its_sender_goes() {
+        let (sender, receiver) = queue(2);
+        sender.send(1);
+        sender.close();
+        sender.send(2);
+        assert_eq!((receiver.recv(), receiver.recv()), (Some(1), None));
+    }
+
+    #[test]
     fn what_has_no_room_is_given_back() {
         let (sender, receiver) = queue(1);
         assert_eq!(sender.try_send(1), Ok(()));

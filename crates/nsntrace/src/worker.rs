@@ -32,7 +32,7 @@ use nsntrace_link::{IfIndex, Monitor, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_owners::Line;
 use nsntrace_relay::{Listener, Relay, Unbound};
-use nsntrace_sockdiag::SockDiag;
+use nsntrace_sockdiag::Orphans;
 use nsntrace_sys::{Fork, Inherited, failing};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, WaitOptions, getpid, setpriority_process, setsid, waitpid};
@@ -57,7 +57,7 @@ pub(crate) use ipv6::{Forwarding, Ipv6};
 pub(crate) struct Inside {
     pub(crate) route: RouteSocket,
     pub(crate) monitor: Monitor,
-    pub(crate) sockdiag: SockDiag,
+    pub(crate) orphans: Orphans,
     pub(crate) tap: Tap,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) knocks: Knocks,
@@ -81,7 +81,7 @@ impl Inside {
         Ok(Self {
             route,
             monitor: Monitor::open()?,
-            sockdiag: SockDiag::open()?,
+            orphans: Orphans::open()?,
             tap: Tap::open()?,
             listeners,
             knocks: Knocks::open()?,
@@ -185,7 +185,7 @@ fn set_up<'a>(
     front: Pid,
     line: Option<Line>,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, sockdiag, tap, listeners, knocks, keys, sockets, lines, tally } =
+    let Inside { mut route, mut monitor, orphans, tap, listeners, knocks, keys, sockets, lines, tally } =
         inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
@@ -207,7 +207,7 @@ fn set_up<'a>(
         channel.report(&Report::Note(note.clone()));
     }
     channel.report(&network.ready());
-    Ok(Service::new(channel, netns, network, route, sockdiag, relay, recorder).with_witness(line))
+    Ok(Service::new(channel, netns, network, route, orphans, relay, recorder).with_witness(line))
 }
 
 fn retire_timeout_ms(plan: &Plan) -> u32 {

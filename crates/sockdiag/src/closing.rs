@@ -27,17 +27,16 @@
 //! `sock_diag(7)`; `include/uapi/linux/inet_diag.h`; `net/ipv4/inet_diag.c`; `proc_net(5)`; ss(8).
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 
 use nsntrace_netlink::{Batch, Family, Message, Socket};
 
 use crate::sockid::SOCKID;
 use crate::{SockDiagError, sockstat::Sockstat, table::Table};
 
-/// Asks about the sockets of the network namespace of the thread that opened it, wherever it is used.
+/// Counts the connections without a process in the network namespace of the thread that opened it, wherever it is used.
 #[derive(Debug)]
-pub struct SockDiag {
-    pub(crate) socket: Socket,
+pub struct Orphans {
+    socket: Socket,
     /// None without procfs.
     sockstat: Option<Sockstat>,
     /// Without IPv6 there is one, without procfs none.
@@ -55,7 +54,7 @@ pub struct Closing {
     pub listening: usize,
 }
 
-impl SockDiag {
+impl Orphans {
     /// Opens a socket, and procfs' tables, in the network namespace of the calling thread.
     ///
     /// # Errors
@@ -65,12 +64,12 @@ impl SockDiag {
         Ok(Self { socket, sockstat: Sockstat::open(), tables: Table::open_all(), is_unsupported: false })
     }
 
-    /// Counts the TCP connections, IPv4 and IPv6, that no process has and that are not over, as
+    /// Counts those, of IPv4 and IPv6, that are not over, as
     /// `ss -tane state fin-wait-1 state closing state last-ack state fin-wait-2` lists them without an `ino`.
     ///
     /// # Errors
     /// [`SockDiagError::Unsupported`] where the kernel cannot list sockets, and procfs cannot either.
-    pub fn closing_tcp(&mut self) -> Result<Closing, SockDiagError> {
+    pub fn count(&mut self) -> Result<Closing, SockDiagError> {
         if self.sockstat.as_ref().is_some_and(Sockstat::is_without_tcp) {
             return Ok(Closing::default());
         }
@@ -80,7 +79,7 @@ impl SockDiag {
     /// Whether the kernel lists sockets when it is asked; else procfs does.
     ///
     /// # Errors
-    /// As those of [`closing_tcp`](Self::closing_tcp).
+    /// As those of [`count`](Self::count).
     pub fn can_ask(&mut self) -> Result<bool, SockDiagError> {
         self.list()?;
         Ok(!self.is_unsupported)
@@ -88,44 +87,32 @@ impl SockDiag {
 
     fn list(&mut self) -> Result<Closing, SockDiagError> {
         // The kernel would look for the module again, each time.
-        if !self.is_unsupported {
-            let asked = self.ask();
-            if !self.falls_back(&asked) {
-                return asked;
-            }
+        if self.is_unsupported {
+            return self.read();
         }
-        self.read().map_err(SockDiagError::Table)
+        let asked = self.ask();
+        self.or_read(asked)
     }
 
-    /// Whether procfs has to be read from now on.
-    fn falls_back(&mut self, asked: &Result<Closing, SockDiagError>) -> bool {
-        self.is_unsupported = matches!(asked, Err(SockDiagError::Unsupported(_))) && !self.tables.is_empty();
-        self.is_unsupported
+    /// What the kernel said; where it has no answer, what procfs has, from now on.
+    fn or_read(&mut self, asked: Result<Closing, SockDiagError>) -> Result<Closing, SockDiagError> {
+        if !matches!(asked, Err(SockDiagError::Unsupported(_))) || self.tables.is_empty() {
+            return asked;
+        }
+        self.is_unsupported = true;
+        self.read()
     }
 
     fn ask(&mut self) -> Result<Closing, SockDiagError> {
         let mut request = Batch::new();
         request.dump(TCPDIAG_GETSOCK, &request_header(), |_| {});
         let states = self.socket.dump(&request, orphan_state).map_err(SockDiagError::new)?;
-        let mut closing = Closing::default();
-        for state in states {
-            closing.count(state);
-        }
-        Ok(closing)
+        Ok(Closing::of(states))
     }
 
-    fn read(&mut self) -> io::Result<Closing> {
-        let mut closing = Closing::default();
-        for table in &mut self.tables {
-            table.orphan_states()?.into_iter().for_each(|state| closing.count(state));
-        }
-        Ok(closing)
-    }
-}
-
-impl AsRawFd for SockDiag {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    fn read(&mut self) -> Result<Closing, SockDiagError> {
+        let states: io::Result<Vec<_>> = self.tables.iter_mut().map(Table::orphan_states).collect();
+        Ok(Closing::of(states.map_err(SockDiagError::Table)?.into_iter().flatten()))
     }
 }
 
@@ -135,12 +122,16 @@ impl Closing {
         self == Self::default()
     }
 
-    fn count(&mut self, state: u8) {
-        match state {
-            TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK => self.talking += 1,
-            TCP_FIN_WAIT2 => self.listening += 1,
-            _ => {}
+    fn of(states: impl IntoIterator<Item = u8>) -> Self {
+        let mut closing = Self::default();
+        for state in states {
+            match state {
+                TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK => closing.talking += 1,
+                TCP_FIN_WAIT2 => closing.listening += 1,
+                _ => {}
+            }
         }
+        closing
     }
 }
 
@@ -209,12 +200,13 @@ mod tests {
     #[test]
     fn a_kernel_that_cannot_be_asked_is_read_from() {
         let refusal = Refusal { index: 0, errno: Errno::OPNOTSUPP, extack: None };
-        let mut sockets = SockDiag::open().unwrap();
-        assert!(sockets.can_ask().unwrap());
-        assert!(sockets.falls_back(&Err(SockDiagError::Unsupported(refusal.clone()))));
-        assert!(!sockets.can_ask().unwrap());
-        let mut sockets = SockDiag { tables: Vec::new(), ..SockDiag::open().unwrap() };
-        assert!(!sockets.falls_back(&Err(SockDiagError::Unsupported(refusal))));
+        let unsupported = || Err(SockDiagError::Unsupported(refusal.clone()));
+        let mut orphans = Orphans::open().unwrap();
+        assert!(orphans.can_ask().unwrap());
+        assert!(orphans.or_read(unsupported()).is_ok());
+        assert!(!orphans.can_ask().unwrap());
+        let mut orphans = Orphans { tables: Vec::new(), ..Orphans::open().unwrap() };
+        assert!(matches!(orphans.or_read(unsupported()), Err(SockDiagError::Unsupported(_))));
     }
 
     #[test]
@@ -222,7 +214,7 @@ mod tests {
         isolated(|| {
             sh("ip link set lo up");
             let other = Netns::new();
-            let mut sockets = SockDiag::open().unwrap();
+            let mut orphans = Orphans::open().unwrap();
             let listener = TcpListener::bind("[::]:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             // Closed at once by the near ends; the far ones stay open.
@@ -231,20 +223,16 @@ mod tests {
                 listener.accept().unwrap()
             });
             let expected = Closing { talking: 0, listening: 2 };
-            eventually(|| sockets.ask().unwrap() == expected);
-            assert_eq!(sockets.read().unwrap(), expected);
-            let (here, there) = other.inside(|| (sockets.read(), SockDiag::open().unwrap().read()));
+            eventually(|| orphans.ask().unwrap() == expected);
+            assert_eq!(orphans.read().unwrap(), expected);
+            let (here, there) = other.inside(|| (orphans.read(), Orphans::open().unwrap().read()));
             assert_eq!((here.unwrap(), there.unwrap()), (expected, Closing::default()));
         });
     }
 
     #[test]
     fn states_are_counted_by_what_they_wait_for() {
-        let mut closing = Closing::default();
-        assert!(closing.is_empty());
-        for state in 0..16 {
-            closing.count(state);
-        }
-        assert_eq!(closing, Closing { talking: 3, listening: 1 });
+        assert!(Closing::of([]).is_empty());
+        assert_eq!(Closing::of(0..16), Closing { talking: 3, listening: 1 });
     }
 }

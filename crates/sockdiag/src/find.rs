@@ -13,12 +13,16 @@
 use std::net::SocketAddr;
 
 use neli::consts::nl::NlmF;
-use nsntrace_netlink::{Batch, Message, RequestError};
+use nsntrace_netlink::{Batch, Family, Message, RequestError, Socket};
 use rustix::io::Errno;
 
+use crate::SockDiagError;
 use crate::closing::{MESSAGE, REQUEST, SOCK_DIAG_BY_FAMILY};
 use crate::sockid::{self, Protocol, SOCKID, SockId};
-use crate::{SockDiag, SockDiagError};
+
+/// Asks about the sockets of the network namespace of the thread that opened it, wherever it is used.
+#[derive(Debug)]
+pub struct SockDiag(Socket);
 
 /// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,14 @@ pub struct Found {
 }
 
 impl SockDiag {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`SockDiagError::Netlink`]: `EMFILE` or `ENFILE` where there are no descriptors left.
+    pub fn open() -> Result<Self, SockDiagError> {
+        Ok(Self(Socket::open(Family::SockDiag).map_err(SockDiagError::Netlink)?))
+    }
+
     /// The socket that would get a packet from `peer` to `local`, if there is one.
     ///
     /// # Errors
@@ -48,7 +60,7 @@ impl SockDiag {
         let header = request_header(protocol, local, peer);
         request.request(SOCK_DIAG_BY_FAMILY, NlmF::empty(), &header, |_| {});
         let mut found = None;
-        let answered = self.socket.exchange(&request, |message| found = found.or(parse(message)));
+        let answered = self.0.exchange(&request, |message| found = found.or(parse(message)));
         match answered {
             Ok(()) => Ok(found),
             // That there is none is said in the same words as that a module is missing; who asks once more is not worse off.

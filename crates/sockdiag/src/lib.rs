@@ -1,12 +1,12 @@
 //! The sockets of a network namespace, asked of the kernel over `sock_diag`.
 //!
 //! A program that has ended may have connections that have not: what it wrote is still to be sent, the last
-//! segments still to be acknowledged. [`SockDiag::closing_tcp`] counts them, so that a recording can wait for
+//! segments still to be acknowledged. [`Orphans::count`] counts them, so that a recording can wait for
 //! their last packets.
 //!
 //! ```no_run
-//! let mut sockets = nsntrace_sockdiag::SockDiag::open()?;
-//! let closing = sockets.closing_tcp()?;
+//! let mut orphans = nsntrace_sockdiag::Orphans::open()?;
+//! let closing = orphans.count()?;
 //! println!("{} connections still have something to say", closing.talking);
 //! # Ok::<(), nsntrace_sockdiag::SockDiagError>(())
 //! ```
@@ -25,9 +25,9 @@ mod sockid;
 mod sockstat;
 mod table;
 
-pub use closing::{Closing, SockDiag};
+pub use closing::{Closing, Orphans};
 pub use departures::{Departure, Departures};
 pub use error::SockDiagError;
-pub use find::Found;
+pub use find::{Found, SockDiag};
 pub use nsntrace_netlink::Heard;
 pub use sockid::Protocol;

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
 };
 
-use nsntrace_sockdiag::{Closing, SockDiag};
+use nsntrace_sockdiag::{Closing, Orphans};
 use nsntrace_testkit::{Netns, eventually, isolated, sh};
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -34,8 +34,8 @@ fn mend_the_wire() {
 
 /// The count, once it is what it has to become.
 #[track_caller]
-fn wait_for(sockets: &mut SockDiag, expected: Closing) {
-    eventually(|| sockets.closing_tcp().unwrap() == expected);
+fn wait_for(orphans: &mut Orphans, expected: Closing) {
+    eventually(|| orphans.count().unwrap() == expected);
 }
 
 /// How many sockets without a process ss sees in some states.
@@ -47,10 +47,10 @@ fn ss(states: &str) -> usize {
 fn nothing_closes_where_nothing_is_open() {
     isolated(|| {
         sh("ip link set lo up");
-        let mut sockets = SockDiag::open().unwrap();
-        assert!(sockets.closing_tcp().unwrap().is_empty());
+        let mut orphans = Orphans::open().unwrap();
+        assert!(orphans.count().unwrap().is_empty());
         let _open = LOOPBACKS.map(connection);
-        assert!(sockets.closing_tcp().unwrap().is_empty());
+        assert!(orphans.count().unwrap().is_empty());
     });
 }
 
@@ -58,13 +58,13 @@ fn nothing_closes_where_nothing_is_open() {
 fn a_closed_connection_waits_for_the_other_end() {
     isolated(|| {
         sh("ip link set lo up");
-        let mut sockets = SockDiag::open().unwrap();
+        let mut orphans = Orphans::open().unwrap();
         let far = LOOPBACKS.map(|address| connection(address).1);
         // The near ends are closed, and the far ends' kernel has acknowledged that.
-        wait_for(&mut sockets, Closing { talking: 0, listening: 2 });
+        wait_for(&mut orphans, Closing { talking: 0, listening: 2 });
         assert_eq!(ss("state fin-wait-2"), 2);
         drop(far);
-        wait_for(&mut sockets, Closing::default());
+        wait_for(&mut orphans, Closing::default());
         assert_eq!(ss("state fin-wait-2"), 0);
     });
 }
@@ -73,21 +73,21 @@ fn a_closed_connection_waits_for_the_other_end() {
 fn unsent_data_keeps_a_connection_talking() {
     isolated(|| {
         sh("ip link set lo up");
-        let mut sockets = SockDiag::open().unwrap();
+        let mut orphans = Orphans::open().unwrap();
         let pairs = LOOPBACKS.map(connection);
         cut_the_wire();
         let far = pairs.map(|(mut near, far)| {
             near.write_all(b"last words").unwrap();
             far
         });
-        wait_for(&mut sockets, Closing { talking: 2, listening: 0 });
+        wait_for(&mut orphans, Closing { talking: 2, listening: 0 });
         assert_eq!(ss("state fin-wait-1"), 2);
         // Now both ends have closed, and neither knows of the other.
         drop(far);
-        wait_for(&mut sockets, Closing { talking: 4, listening: 0 });
+        wait_for(&mut orphans, Closing { talking: 4, listening: 0 });
         mend_the_wire();
         // What is left waits for nothing that we would hear: data came for a socket that nobody has, so it was reset.
-        wait_for(&mut sockets, Closing::default());
+        wait_for(&mut orphans, Closing::default());
     });
 }
 
@@ -95,15 +95,15 @@ fn unsent_data_keeps_a_connection_talking() {
 fn the_last_to_close_waits_for_its_acknowledgement() {
     isolated(|| {
         sh("ip link set lo up");
-        let mut sockets = SockDiag::open().unwrap();
+        let mut orphans = Orphans::open().unwrap();
         let far = LOOPBACKS.map(|address| connection(address).1);
-        wait_for(&mut sockets, Closing { talking: 0, listening: 2 });
+        wait_for(&mut orphans, Closing { talking: 0, listening: 2 });
         cut_the_wire();
         drop(far);
-        wait_for(&mut sockets, Closing { talking: 2, listening: 2 });
+        wait_for(&mut orphans, Closing { talking: 2, listening: 2 });
         assert_eq!((ss("state last-ack"), ss("state fin-wait-2")), (2, 2));
         mend_the_wire();
-        wait_for(&mut sockets, Closing::default());
+        wait_for(&mut orphans, Closing::default());
     });
 }
 
@@ -111,13 +111,13 @@ fn the_last_to_close_waits_for_its_acknowledgement() {
 fn a_socket_with_a_process_is_not_counted() {
     isolated(|| {
         sh("ip link set lo up");
-        let mut sockets = SockDiag::open().unwrap();
+        let mut orphans = Orphans::open().unwrap();
         let (near, _far) = connection(LOOPBACKS[0]);
         near.shutdown(std::net::Shutdown::Write).unwrap();
         eventually(|| sh("ss -Htan state fin-wait-2 | wc -l") == "1");
-        assert!(sockets.closing_tcp().unwrap().is_empty());
+        assert!(orphans.count().unwrap().is_empty());
         drop(near);
-        assert_eq!(sockets.closing_tcp().unwrap(), Closing { talking: 0, listening: 1 });
+        assert_eq!(orphans.count().unwrap(), Closing { talking: 0, listening: 1 });
     });
 }
 
@@ -126,9 +126,9 @@ fn the_namespace_is_that_of_the_opening() {
     isolated(|| {
         sh("ip link set lo up");
         let other = Netns::new();
-        let mut sockets = other.inside(|| SockDiag::open().unwrap());
+        let mut orphans = other.inside(|| Orphans::open().unwrap());
         let _far = connection(LOOPBACKS[0]).1;
-        wait_for(&mut SockDiag::open().unwrap(), Closing { talking: 0, listening: 1 });
-        assert!(sockets.closing_tcp().unwrap().is_empty());
+        wait_for(&mut Orphans::open().unwrap(), Closing { talking: 0, listening: 1 });
+        assert!(orphans.count().unwrap().is_empty());
     });
 }

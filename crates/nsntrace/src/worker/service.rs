@@ -9,7 +9,7 @@ use nsntrace_link::{IfIndex, Plan as LinkPlan, RouteSocket};
 use nsntrace_netns::Netns;
 use nsntrace_owners::{Line, Word};
 use nsntrace_relay::Relay;
-use nsntrace_sockdiag::SockDiag;
+use nsntrace_sockdiag::Orphans;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::Timespec;
@@ -25,7 +25,7 @@ pub(crate) struct Service<'a> {
     netns: &'a Netns,
     network: Network,
     inside: RouteSocket,
-    sockdiag: SockDiag,
+    orphans: Orphans,
     relay: Relay,
     recorder: Recorder,
     /// To the witness.
@@ -56,7 +56,7 @@ impl<'a> Service<'a> {
         netns: &'a Netns,
         network: Network,
         inside: RouteSocket,
-        sockdiag: SockDiag,
+        orphans: Orphans,
         relay: Relay,
         recorder: Recorder,
     ) -> Self {
@@ -66,7 +66,7 @@ impl<'a> Service<'a> {
             netns,
             network,
             inside,
-            sockdiag,
+            orphans,
             relay,
             recorder,
             line: None,
@@ -203,7 +203,7 @@ impl<'a> Service<'a> {
     }
 
     fn is_closing(&mut self, waited: Duration, linger: Duration) -> bool {
-        let tcp = match self.sockdiag.closing_tcp() {
+        let tcp = match self.orphans.count() {
             Ok(tcp) => tcp,
             Err(error) => {
                 // Said once: nobody asks again.

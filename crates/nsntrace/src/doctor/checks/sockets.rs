@@ -6,7 +6,7 @@
 //! # References
 //! icmp(7), sock_diag(7).
 
-use nsntrace_sockdiag::SockDiag;
+use nsntrace_sockdiag::Orphans;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 
@@ -29,7 +29,7 @@ pub(super) fn list(bench: &mut Bench) -> Answer {
     bench.scratch()?;
     let by_procfs =
         "from procfs, which is slower: this kernel lacks CONFIG_INET_DIAG (modules inet_diag, tcp_diag)";
-    Ok(if SockDiag::open()?.can_ask()? { String::new() } else { by_procfs.into() })
+    Ok(if Orphans::open()?.can_ask()? { String::new() } else { by_procfs.into() })
 }
 
 const PING_GROUP_RANGE: &str = "let root allow them: sysctl net.ipv4.ping_group_range='0 2147483647'";

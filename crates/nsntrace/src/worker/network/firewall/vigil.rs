@@ -31,8 +31,8 @@ impl Vigil {
         self.due
     }
 
-    /// Fails when something was lost of what had entered by the look before, or by the last of all at all, and says so; or when none of the latest looks
-    /// has seen anything. Waits for a moment before that: somebody else's queue may still have what has just entered.
+    /// Fails, and says so, when something was lost of what had entered by the look before, or, at the last look, of all that has entered; or when none of
+    /// the latest looks has seen anything. Waits for a moment before that: somebody else's queue may still have what has just entered.
     pub(crate) fn look(&mut self, table: &mut Table, is_last: bool) -> Result<(), Failure> {
         let earlier = if is_last { u64::MAX } else { self.entered };
         let until = Instant::now() + GRACE;
