@@ -12,9 +12,9 @@
 //! CLOSING -> TIME-WAIT close() last:  CLOSE-WAIT  -> LAST-ACK   -> gone
 //! ```
 //!
-//! To list them the kernel walks the whole machine's table of connections, which takes 2 ms where that is large. Most programs have no
-//! connection left when they end, which it tells for nothing: see [`Sockstat`]. Else it walks once for both families, which only the
-//! older of its two requests can ask for.
+//! To list them the kernel walks the whole machine's table of connections, which takes 2 ms where that is large. That there has been
+//! no connection at all, it tells for next to nothing: see [`Mib`]. Else it walks, once for both families, which only the older of its two requests
+//! can ask for.
 //!
 //! A kernel without `CONFIG_INET_DIAG` is asked for the whole table as text. The files are opened with the socket: an open file of `/proc/net`
 //! stays that of the namespace in which it was opened.
@@ -31,14 +31,14 @@ use std::io;
 use nsntrace_netlink::{Batch, Family, Message, Socket};
 
 use crate::sockid::SOCKID;
-use crate::{SockDiagError, sockstat::Sockstat, table::Table};
+use crate::{SockDiagError, mib::Mib, table::Table};
 
 /// Counts the connections without a process in the network namespace of the thread that opened it, wherever it is used.
 #[derive(Debug)]
 pub struct Orphans {
     socket: Socket,
     /// None without procfs.
-    sockstat: Option<Sockstat>,
+    mib: Option<Mib>,
     /// Without IPv6 there is one, without procfs none.
     tables: Vec<Table>,
     /// Whether the kernel has said that it does not know such questions.
@@ -61,7 +61,7 @@ impl Orphans {
     /// [`SockDiagError::Netlink`]: `EMFILE` or `ENFILE` where there are no descriptors left.
     pub fn open() -> Result<Self, SockDiagError> {
         let socket = Socket::open(Family::SockDiag).map_err(SockDiagError::Netlink)?;
-        Ok(Self { socket, sockstat: Sockstat::open(), tables: Table::open_all(), is_unsupported: false })
+        Ok(Self { socket, mib: Mib::open(), tables: Table::open_all(), is_unsupported: false })
     }
 
     /// Counts those, of IPv4 and IPv6, that are not over, as
@@ -70,7 +70,7 @@ impl Orphans {
     /// # Errors
     /// [`SockDiagError::Unsupported`] where the kernel cannot list sockets, and procfs cannot either.
     pub fn count(&mut self) -> Result<Closing, SockDiagError> {
-        if self.sockstat.as_ref().is_some_and(Sockstat::is_without_tcp) {
+        if self.mib.as_ref().is_some_and(Mib::is_without_connections) {
             return Ok(Closing::default());
         }
         self.list()

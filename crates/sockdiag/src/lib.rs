@@ -21,8 +21,8 @@ mod error;
 mod find;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod mib;
 mod sockid;
-mod sockstat;
 mod table;
 
 pub use closing::{Closing, Orphans};
