@@ -25,7 +25,7 @@ struct Shared<T> {
 struct State<T> {
     values: VecDeque<T>,
     room: usize,
-    /// Both ends are there.
+    /// Both ends are there, and more may come.
     is_open: bool,
 }
 
@@ -33,7 +33,7 @@ struct State<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused<T> {
     Full(T),
-    /// There is no receiver.
+    /// There is no receiver, or it was said that there will be no more.
     Closed,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Next<T> {
     Value(T),
     /// Time is up.
     Late,
-    /// There is no sender.
+    /// There is no sender, or it has said that there will be no more.
     Closed,
 }
 

@@ -5,7 +5,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use nsntrace_capture::Block;
-use nsntrace_datapath::{Copier, Look};
+use nsntrace_datapath::{Copier, Copies, Look};
 use nsntrace_owners::Turn;
 use nsntrace_report::{Census, Endpoint, Flow, FlowNumber, Protocol, TcpEnd};
 
@@ -96,12 +96,12 @@ impl Survey {
         connections
     }
 
-    /// What is still to be found out about the blocks so far, now that there will be no more. Whoever explains comes to his end meanwhile.
+    /// What is still to be found out about the blocks so far, now that there will be no more. Whoever explains comes to his end meanwhile, unless he
+    /// is to hear one thing more.
     pub(crate) fn last_answers(&mut self) -> Vec<Answer> {
-        if let Some(copies) = self.copier.as_ref().map(Copier::last).filter(|copies| !copies.is_empty()) {
-            self.questions.send(Question { copies, ..Question::default() });
+        if self.last_copies().is_none() {
+            self.questions.close();
         }
-        self.questions.close();
         self.due_before = self.due;
         self.collect(HOLD, || false)
     }
@@ -113,9 +113,17 @@ impl Survey {
         move |flow| in_block.contains(&flow) || self.look.census().flow(flow).is_some_and(is_open)
     }
 
-    /// What was seen, and whether that is not all there was.
+    /// What was seen, and whether that is not all there was. Called when the file is complete, for it may wait: whoever explains ends with the questions.
     pub(super) fn finish(self) -> (Census, bool) {
+        if let Some(copies) = self.last_copies() {
+            self.questions.send(Question { copies, ..Question::default() });
+        }
         (self.look.finish(), self.is_sampled)
+    }
+
+    /// What is left to be said to whoever prints.
+    fn last_copies(&self) -> Option<Copies> {
+        self.copier.as_ref().map(Copier::last).filter(|copies| !copies.is_empty())
     }
 
     /// Asks what there is to ask. An explainer that is behind is not asked to read, and hears of new flows later.
