@@ -185,7 +185,7 @@ fn set_up<'a>(
     front: Pid,
     line: Option<Line>,
 ) -> Result<Service<'a>, Failure> {
-    let Inside { mut route, mut monitor, orphans, tap, listeners, knocks, keys, sockets, lines, tally } =
+    let Inside { mut route, mut monitor, mut orphans, tap, listeners, knocks, keys, sockets, lines, tally } =
         inside;
     let geometry = ring_geometry(plan.options.buffer, retire_timeout_ms(plan))?;
     // First, and beside everything else: the kernel needs longest for it.
@@ -202,6 +202,8 @@ fn set_up<'a>(
     let line = line.map(Arc::new);
     let owners = line.clone().map(|line| Owners::start(line, sockets)).transpose()?;
     let recorder = Recorder::start(ring?, &network, plan, channel, Sources { keys, owners, lines, tally })?;
+    // The knocks are over.
+    orphans.begin();
     privilege::confine();
     for note in network.notes() {
         channel.report(&Report::Note(note.clone()));

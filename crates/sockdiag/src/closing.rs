@@ -13,7 +13,7 @@
 //! ```
 //!
 //! To list them the kernel walks the whole machine's table of connections, which takes 2 ms where that is large. That there has been
-//! no connection at all, it tells for next to nothing: see [`Mib`]. Else it walks, once for both families, which only the older of its two requests
+//! no connection, it tells for next to nothing: see [`Mib`]. Else it walks, once for both families, which only the older of its two requests
 //! can ask for.
 //!
 //! A kernel without `CONFIG_INET_DIAG` is asked for the whole table as text. The files are opened with the socket: an open file of `/proc/net`
@@ -39,6 +39,8 @@ pub struct Orphans {
     socket: Socket,
     /// None without procfs.
     mib: Option<Mib>,
+    /// What that had counted when it was last said that there are none.
+    opens: Option<u64>,
     /// Without IPv6 there is one, without procfs none.
     tables: Vec<Table>,
     /// Whether the kernel has said that it does not know such questions.
@@ -61,7 +63,17 @@ impl Orphans {
     /// [`SockDiagError::Netlink`]: `EMFILE` or `ENFILE` where there are no descriptors left.
     pub fn open() -> Result<Self, SockDiagError> {
         let socket = Socket::open(Family::SockDiag).map_err(SockDiagError::Netlink)?;
-        Ok(Self { socket, mib: Mib::open(), tables: Table::open_all(), is_unsupported: false })
+        Ok(Self { socket, mib: Mib::open(), opens: None, tables: Table::open_all(), is_unsupported: false })
+    }
+
+    /// Says that there are none: whatever was begun up to now is over, or not to be waited for. As long as none is begun, [`count`](Self::count)
+    /// has nothing to do.
+    pub fn begin(&mut self) {
+        self.opens = self.opens_now();
+    }
+
+    fn opens_now(&self) -> Option<u64> {
+        self.mib.as_ref().and_then(Mib::opens)
     }
 
     /// Counts those, of IPv4 and IPv6, that are not over, as
@@ -70,7 +82,7 @@ impl Orphans {
     /// # Errors
     /// [`SockDiagError::Unsupported`] where the kernel cannot list sockets, and procfs cannot either.
     pub fn count(&mut self) -> Result<Closing, SockDiagError> {
-        if self.mib.as_ref().is_some_and(Mib::is_without_connections) {
+        if self.opens.is_some() && self.opens == self.opens_now() {
             return Ok(Closing::default());
         }
         self.list()

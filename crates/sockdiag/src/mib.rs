@@ -1,4 +1,4 @@
-//! Whether a network namespace has ever had a TCP connection.
+//! How many TCP connections a network namespace has had.
 //!
 //! ```text
 //! Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails …
@@ -30,26 +30,25 @@ impl Mib {
         Some(Self(File::open(PATH).ok()?))
     }
 
-    /// Whether there has been no connection; no if the kernel cannot be understood.
-    pub(crate) fn is_without_connections(&self) -> bool {
+    /// How many connections have been begun or accepted; none if the kernel cannot be understood.
+    pub(crate) fn opens(&self) -> Option<u64> {
         let mut text = [0; LONGEST];
-        let len = self.0.read_at(&mut text, 0).unwrap_or(0);
-        is_without_connections(&text[..len])
+        let len = self.0.read_at(&mut text, 0).ok()?;
+        opens(std::str::from_utf8(text.get(..len)?).ok()?)
     }
 }
 
-fn is_without_connections(text: &[u8]) -> bool {
-    let mut lines = text.split(|byte| *byte == b'\n');
-    if !lines.any(|line| line.starts_with(NAMES)) {
-        return false;
-    }
-    let mut numbers = lines.next().unwrap_or_default().split(|byte| *byte == b' ').skip(5);
-    [numbers.next(), numbers.next()] == [Some(b"0".as_slice()); 2]
+fn opens(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    lines.find(|line| line.starts_with(NAMES))?;
+    let mut numbers = lines.next()?.split(' ').skip(5);
+    let mut next = || numbers.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 /// Not /proc/self: that is the process, whose namespace is its first thread's.
 const PATH: &str = "/proc/thread-self/net/snmp";
-const NAMES: &[u8] = b"Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens ";
+const NAMES: &str = "Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens ";
 /// Bytes up to there, by far: 40 names and numbers, and a few for each kind of ICMP that was met.
 const LONGEST: usize = 4096;
 
@@ -63,18 +62,13 @@ mod tests {
 
     #[test]
     fn numbers_are_believed_only_as_they_are_known() {
-        let names = String::from_utf8_lossy(NAMES);
-        let without = |numbers: &str| {
-            is_without_connections(format!("Ip: A B\nIp: 1 2\n{names}X\n{numbers}\nUdp: A").as_bytes())
-        };
-        assert!(without("Tcp: 1 200 120000 -1 0 0 7"));
-        for numbers in
-            ["Tcp: 1 200 120000 -1 10 0 7", "Tcp: 1 200 120000 -1 0 10 7", "Tcp: 1 200 120000 -1 0", ""]
-        {
-            assert!(!without(numbers), "{numbers}");
+        let read = |numbers: &str| opens(&format!("Ip: A B\nIp: 1 2\n{NAMES}X\n{numbers}\nUdp: A"));
+        assert_eq!(read("Tcp: 1 200 120000 -1 10 4 7"), Some(14));
+        for numbers in ["Tcp: 1 200 120000 -1 0 x 7", "Tcp: 1 200 120000 -1 0", ""] {
+            assert_eq!(read(numbers), None, "{numbers}");
         }
-        assert!(!is_without_connections(b"Tcp: A B C D E F\nTcp: 1 200 120000 -1 0 0 7\n"));
-        assert!(!is_without_connections(NAMES) && !is_without_connections(b""));
+        assert_eq!(opens("Tcp: A B C D E F\nTcp: 1 200 120000 -1 0 0 7\n"), None);
+        assert_eq!([NAMES, ""].map(opens), [None; 2]);
     }
 
     #[test]
@@ -83,7 +77,7 @@ mod tests {
             let elsewhere = Mib::open().unwrap();
             for host in ["127.0.0.1:0", "[::1]:0"] {
                 Netns::new().inside(|| begin_and_end(host));
-                assert!(elsewhere.is_without_connections());
+                assert_eq!(elsewhere.opens(), Some(0));
             }
         });
     }
@@ -95,10 +89,11 @@ mod tests {
         sh("ping -c 1 -w 5 127.0.0.1");
         let _udp = UdpSocket::bind(host).unwrap();
         let listener = TcpListener::bind(host).unwrap();
-        assert!(mib.is_without_connections());
+        assert_eq!(mib.opens(), Some(0));
         drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         drop(listener);
-        assert!(!mib.is_without_connections());
+        // Both ends'.
+        assert_eq!(mib.opens(), Some(2));
     }
 
     #[test]
@@ -107,7 +102,7 @@ mod tests {
             sh("ip link set lo up");
             let mib = Mib::open().unwrap();
             TcpStream::connect("127.0.0.1:9").unwrap_err();
-            assert!(!mib.is_without_connections());
+            assert_eq!(mib.opens(), Some(1));
         });
     }
 }

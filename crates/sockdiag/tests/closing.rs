@@ -122,6 +122,20 @@ fn a_socket_with_a_process_is_not_counted() {
 }
 
 #[test]
+fn what_was_begun_before_is_not_counted_until_something_is() {
+    isolated(|| {
+        sh("ip link set lo up");
+        let mut orphans = Orphans::open().unwrap();
+        let _far = connection(LOOPBACKS[0]).1;
+        wait_for(&mut orphans, Closing { talking: 0, listening: 1 });
+        orphans.begin();
+        assert!(orphans.count().unwrap().is_empty());
+        let _other = connection(LOOPBACKS[1]).1;
+        wait_for(&mut orphans, Closing { talking: 0, listening: 2 });
+    });
+}
+
+#[test]
 fn the_namespace_is_that_of_the_opening() {
     isolated(|| {
         sh("ip link set lo up");
